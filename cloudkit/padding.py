@@ -1,0 +1,45 @@
+"""Running a network, which wants sizes that are multiples of 8, on images of any size."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Extend (N, C, H, W) at the bottom and right to multiples of `multiple`.
+
+    The border is reflected, or repeated along an axis that is too short to reflect.
+    """
+    height, width = images.shape[-2:]
+    for axis, extra in ((-1, -width % multiple), (-2, -height % multiple)):
+        if extra:
+            mode = "reflect" if extra < images.shape[axis] else "replicate"
+            images = F.pad(images, (0, extra, 0, 0) if axis == -1 else (0, 0, 0, extra), mode=mode)
+    return images
+
+
+def check_unit_images(images: Tensor) -> None:
+    """Raise ValueError unless `images` is floating, (C, H, W) or (N, C, H, W), not empty, with values in [0, 1]."""
+    if not isinstance(images, Tensor) or not images.dtype.is_floating_point:
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise ValueError(f"images are {kind}, expected a floating tensor with values in [0, 1] (divide uint8 by 255).")
+    if images.ndim not in (3, 4) or images.numel() == 0:
+        raise ValueError(f"images have the shape {tuple(images.shape)}, expected (C, H, W) or (N, C, H, W), none of them 0.")
+    low, high = torch.aminmax(images)
+    if not (low >= 0 and high <= 1):  # so written that NaN fails too
+        raise ValueError(f"images range from {low.item():g} to {high.item():g}, expected [0, 1] without NaN: scale them first.")
+
+
+@contextmanager
+def inference(model: nn.Module) -> Iterator[None]:
+    """Run without gradients and in eval mode; afterwards the model trains again if it did before."""
+    training = model.training
+    model.eval()
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        model.train(training)

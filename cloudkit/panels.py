@@ -1,0 +1,32 @@
+"""Pictures for people: images side by side under their titles."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+from torch import Tensor
+
+_TITLE_HEIGHT = 22
+_GAP = 4
+
+
+def side_by_side(images: Mapping[str, Tensor]) -> Tensor:
+    """Images of one height under their titles.
+
+    Args:
+        images: by title; (1 or 3, H, W), clamped to [0, 1]; one band is shown gray.
+
+    Returns:
+        (3, H + title, W') in [0, 1], on the CPU.
+    """
+    columns = [_titled(title, image.detach().float().cpu().clamp(0, 1)) for title, image in images.items()]
+    gap = torch.ones(3, columns[0].shape[1], _GAP)
+    return torch.cat([part for column in columns for part in (gap, column)][1:], dim=2)
+
+
+def _titled(title: str, image: Tensor) -> Tensor:
+    strip = Image.new("L", (image.shape[2], _TITLE_HEIGHT), 255)
+    ImageDraw.Draw(strip).text((4, 3), title, fill=0, font=ImageFont.load_default(13))
+    heading = torch.from_numpy(np.array(strip)).float() / 255
+    return torch.cat((heading.expand(3, -1, -1), image.expand(3, -1, -1)), dim=1)

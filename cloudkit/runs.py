@@ -1,0 +1,151 @@
+"""The folder of a training run: its options, checkpoints, history and TensorBoard records."""
+
+import dataclasses
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from torch import Tensor
+from torch.utils.tensorboard import SummaryWriter
+
+from cloudkit.cli import peek, plain
+from cloudkit.distributed import World
+from cloudkit.errors import UserError
+from cloudkit.images import write_atomically
+
+Options = TypeVar("Options")
+OPTIONS_FILE, LAST, BEST = "options.json", "last.pt", "best.pt"
+
+
+def training_parser(
+    kind: type[Options],
+    presets: Mapping[str, Options],
+    preset_of: Callable[[Mapping[str, str]], str],
+    default_out: Path,
+    description: str | None,
+) -> Callable[[Sequence[str]], Options]:
+    """A parser whose defaults are a preset's, or with --resume those of the run that is resumed.
+
+    Args:
+        kind: dataclass of the options; it has the fields out and resume.
+        presets: the named sets of defaults.
+        preset_of: the preset to use, from the values given for --preset, --dataset, --clear and --pairs.
+        default_out: the run's folder where --out is not given.
+        description: for --help.
+    """
+
+    def parse(arguments: Sequence[str]) -> Options:
+        given = peek(arguments, "preset", "dataset", "clear", "pairs", "out")
+        if "--resume" in arguments:
+            saved = read_options(kind, Path(given.get("out", default_out)))
+            options = tyro.cli(kind, args=arguments, default=saved, description=description)
+            for name, old, new in _differences(saved, options):
+                print(f"resuming with {name} = {new} instead of {old}")
+            return options
+        default = presets.get(preset_of(given), next(iter(presets.values())))
+        return tyro.cli(kind, args=arguments, default=default, description=description)
+
+    return parse
+
+
+def read_options(kind: type[Options], folder: Path) -> Options:
+    """The options of the run in a folder. Raises UserError where there is none or its options do not fit."""
+    path = folder / OPTIONS_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{folder} holds no run to resume (no {OPTIONS_FILE}); name its folder with --out, or leave --resume out."
+        )
+    try:
+        return _from_plain(kind, json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} does not hold the options of this script ({error}); name the folder of another run.") from error
+
+
+class RunFolder:
+    """A run's folder, opened by the main process; the others only know its path.
+
+    Args:
+        out: the folder, or None for `default`, in which an earlier run is moved aside.
+        default: the folder of runs without --out.
+        options: the run's options, a dataclass.
+        resume: whether to go on with the run that is there.
+        world: the processes.
+
+    Raises:
+        UserError: `out` holds a run and `resume` is false.
+    """
+
+    def __init__(self, out: Path | None, default: Path, options: Any, *, resume: bool, world: World) -> None:
+        self.path, self.world = Path(out or default).resolve(), world
+        if world.is_main:
+            if not resume and (self.path / OPTIONS_FILE).exists():
+                if out is not None:
+                    raise UserError(f"{out} holds a run already; go on with it by --resume, or name another folder with --out.")
+                print(f"the earlier run is kept as {_move_aside(self.path)}")
+            self.path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(plain(options), indent=2) + "\n"
+            write_atomically(self.path / OPTIONS_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        world.barrier()
+        self._writer: SummaryWriter | None = None
+
+    @property
+    def last(self) -> Path:
+        """The state to resume from."""
+        return self.path / LAST
+
+    @property
+    def best(self) -> Path:
+        """The weights that scored best."""
+        return self.path / BEST
+
+    def record(self, step: int, history: Sequence[Mapping[str, float]], pictures: Callable[[], Mapping[str, Tensor]]) -> None:
+        """Write the newest record of a history to TensorBoard, with pictures (3, H, W), and the whole to history.json."""
+        if not self.world.is_main:
+            return
+        if self._writer is None:  # opened late, so that records after the point of resumption are dropped
+            self._writer = SummaryWriter(str(self.path), purge_step=step)
+        for name, value in history[-1].items():
+            if name not in ("phase", "epoch", "step"):
+                self._writer.add_scalar(name, value, step)
+        for name, picture in pictures().items():
+            self._writer.add_image(f"val/{name}", picture, step)
+        self._writer.flush()
+        text = "[\n" + ",\n".join(json.dumps(record) for record in history) + "\n]\n"
+        write_atomically(self.path / "history.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+    def close(self) -> None:
+        """Finish the TensorBoard file."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+def _move_aside(folder: Path) -> Path:
+    number = 1
+    while (target := folder.with_name(f"{folder.name}-{number}")).exists():
+        number += 1
+    folder.rename(target)
+    return target
+
+
+def _differences(old: Any, new: Any) -> list[tuple[str, object, object]]:
+    pairs = [(field.name, getattr(old, field.name), getattr(new, field.name)) for field in dataclasses.fields(old)]
+    return [pair for pair in pairs if pair[1] != pair[2] and pair[0] not in ("resume", "out")]
+
+
+def _from_plain(kind: Any, values: Mapping[str, Any]) -> Any:
+    """The inverse of `cloudkit.cli.plain`."""
+    hints = typing.get_type_hints(kind)
+
+    def convert(hint: Any, value: Any) -> Any:
+        if dataclasses.is_dataclass(hint):
+            return _from_plain(hint, value)
+        choices = typing.get_args(hint) if typing.get_origin(hint) in (types.UnionType, typing.Union) else (hint,)
+        if isinstance(value, str) and Path in choices:
+            return Path(value)
+        return tuple(value) if isinstance(value, list) else value
+
+    return kind(**{name: convert(hints[name], value) for name, value in values.items()})

@@ -1,0 +1,58 @@
+"""Whole images with their truth, for validation and scoring, read one by one when they are wanted."""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+from tqdm import tqdm
+
+from cloudkit.batches import check_same_size
+from cloudkit.distributed import World
+from cloudkit.images import read_unit
+from cloudkit.pairs import Pair
+
+
+class Scene(NamedTuple):
+    """One image and what a network should make of it; both float32 in [0, 1], on the CPU."""
+
+    name: str
+    cloudy: Tensor
+    """(3, H, W)."""
+    truth: Tensor
+    """The clear image (3, H, W), or the thickness map (1, H, W)."""
+
+
+class PairScenes(Sequence[Scene]):
+    """Scenes from pairs of files.
+
+    Args:
+        pairs: the files.
+        truth_bands: 3 for clear images, 1 for thickness maps.
+    """
+
+    def __init__(self, pairs: Sequence[Pair], truth_bands: int = 3) -> None:
+        self.pairs, self.truth_bands = pairs, truth_bands
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
+        """Read a pair. Raises ImageError where a file is damaged, UserError where the sizes differ."""
+        pair = self.pairs[index]
+        images = [read_unit(pair.cloudy), read_unit(pair.clear, bands=self.truth_bands)]
+        check_same_size(images, (pair.cloudy, pair.clear))
+        return Scene(pair.name, *images)
+
+
+def mean_scores(
+    scenes: Sequence[Scene], score: Callable[[Scene], dict[str, float]], world: World, *, title: str = "validating"
+) -> dict[str, float]:
+    """Mean of each score over all scenes, each seen once by one of the processes; the same result in every process."""
+    sums: dict[str, float] = {}
+    mine = world.share(range(len(scenes)))
+    for index in tqdm(mine, desc=title, unit="image", leave=False, disable=not world.is_main):
+        for name, value in score(scenes[index]).items():
+            sums[name] = sums.get(name, 0.0) + value
+    if not mine:  # more processes than scenes: take part in the exchange with empty hands, under the same names
+        sums = dict.fromkeys(score(scenes[0]), 0.0)
+    return world.means(sums, len(mine))
