@@ -1,0 +1,29 @@
+"""The thickness map of an image of any size."""
+
+from torch import Tensor
+
+from cloudkit.padding import check_unit_images, inference, pad_to_multiple
+from scpm.model import FACTOR, SCPM
+
+
+def detect(model: SCPM, images: Tensor) -> Tensor:
+    """Cloud thickness of one image or a batch.
+
+    Args:
+        model: the network, on any device.
+        images: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
+
+    Returns:
+        Thickness (1, H, W) or (N, 1, H, W), clamped to [0, 1] (0 clear, 1 opaque), with the dtype and device of `images`.
+
+    Raises:
+        ValueError: images of another type, shape or range.
+    """
+    check_unit_images(images)
+    batch = images if images.ndim == 4 else images[None]
+    parameter = next(model.parameters())
+    with inference(model):
+        thickness = model(pad_to_multiple(batch.to(parameter), FACTOR)).thickness
+    height, width = images.shape[-2:]
+    thickness = thickness[..., :height, :width].clamp(0, 1).to(images)
+    return thickness if images.ndim == 4 else thickness[0]

@@ -1,0 +1,156 @@
+"""SCPM, the self-supervised cloud prior model: a small U-Net with deformable ends that sees how thick the cloud is."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from scpm.deform import DeformConv2d, Sampling
+from scpm.simam import SimAM
+
+FACTOR = 8  # height and width must be multiples of it inside the networks
+PRIOR_WIDTH = 12  # channels of each feature map that SCPM hands on
+
+
+class Prior(NamedTuple):
+    """What SCPM knows of the cloud in an image."""
+
+    thickness: Tensor
+    """(N, 1, H, W), 0 is clear, 1 opaque; raw, so not clamped."""
+    full: Tensor
+    """(N, 12, H, W) features after SimAM."""
+    half: Tensor
+    """(N, 12, H/2, W/2) features after SimAM."""
+    quarter: Tensor
+    """(N, 12, H/4, W/4) features after SimAM."""
+
+
+class SCPM(nn.Module):
+    """Cloud thickness detector after DCNet (paper, figure 2; `CDNet_V1` in the official code).
+
+    Args:
+        in_channels: bands of the images; 3 for RGB.
+        sampling: form of the deformable convolutions; "official" only for weights trained with the official code.
+
+    Shape: images (N, in_channels, H, W) in [0, 1] to a `Prior`; H and W must be multiples of 8.
+    """
+
+    def __init__(self, in_channels: int = 3, sampling: Sampling = "standard") -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.config = {"in_channels": in_channels, "sampling": sampling}
+        full, half, quarter, eighth = PRIOR_WIDTH, 24, 48, 96
+        self.encoder_full = _deformable_pair(in_channels, full, sampling)
+        self.encoder_half = _normalised_pair(full, half)
+        self.encoder_quarter = _normalised_pair(half, quarter)
+        self.encoder_eighth = _normalised_pair(quarter, eighth)
+        self.decoder_quarter = SharedDecoder(eighth, quarter)
+        self.decoder_half = SharedDecoder(quarter, half)
+        self.decoder_full = DeformableDecoder(half, full, sampling)
+        self.squeeze_quarter = _conv_relu(quarter, PRIOR_WIDTH)
+        self.squeeze_half = _conv_relu(half, PRIOR_WIDTH)
+        self.attention = SimAM()
+        self.head = nn.Conv2d(3 * PRIOR_WIDTH, 1, 1)
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """Kaiming-normal convolutions and BatchNorm near one; biases and the transposed convolution keep PyTorch's default."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            elif isinstance(module, nn.BatchNorm2d):
+                nn.init.normal_(module.weight, 1.0, 0.02)
+                nn.init.zeros_(module.bias)
+
+    def forward(self, images: Tensor) -> Prior:
+        """Images (N, in_channels, H, W) in [0, 1] to thickness and features. Raises ValueError on any other shape."""
+        check_input(images, self.in_channels)
+        full = self.encoder_full(images)
+        half = self.encoder_half(F.avg_pool2d(full, 2))
+        quarter = self.encoder_quarter(F.avg_pool2d(half, 2))
+        eighth = self.encoder_eighth(F.avg_pool2d(quarter, 2))
+
+        quarter = self.decoder_quarter(eighth, quarter)
+        half = self.decoder_half(quarter, half)
+        full = self.attention(self.decoder_full(half, full))
+        half = self.attention(self.squeeze_half(half))
+        quarter = self.attention(self.squeeze_quarter(quarter))
+
+        pyramid = (_upsample(quarter, 4, align_corners=False), _upsample(half, 2, align_corners=False), full)
+        return Prior(self.head(torch.cat(pyramid, dim=1)), full, half, quarter)
+
+
+class SharedDecoder(nn.Module):
+    """Upsampling step whose two convolutions serve twice: before the skip joins, and after.
+
+    Shape: deeper (N, in_channels, H/2, W/2) and skip (N, out_channels, H, W) to (N, out_channels, H, W);
+    in_channels must be twice out_channels.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.block = nn.Sequential(*_conv_relu(in_channels, out_channels), *_conv_relu(out_channels, out_channels))
+
+    def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
+        """Join the deeper map, upsampled, with the skip."""
+        up = self.block(_upsample(deeper, 2, align_corners=True))
+        return self.block(torch.cat((skip, up), dim=1))
+
+
+class DeformableDecoder(nn.Module):
+    """Last upsampling step: a transposed convolution, then deformable convolutions.
+
+    Shape: deeper (N, in_channels, H/2, W/2) and skip (N, out_channels, H, W) to (N, out_channels, H, W).
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, sampling: Sampling) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(in_channels, in_channels, 2, stride=2)
+        self.squeeze = _conv_relu(in_channels, out_channels)
+        self.block = _deformable_pair(2 * out_channels, out_channels, sampling)
+
+    def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
+        """Join the deeper map, upsampled, with the skip."""
+        return self.block(torch.cat((self.squeeze(self.up(deeper)), skip), dim=1))
+
+
+def check_input(images: Tensor, channels: int) -> None:
+    """Raise ValueError unless images are (N, channels, H, W) with H and W multiples of 8."""
+    if images.ndim != 4 or images.shape[1] != channels:
+        raise ValueError(f"images have the shape {tuple(images.shape)}, expected (N, {channels}, H, W).")
+    if images.shape[2] % FACTOR or images.shape[3] % FACTOR or images.shape[2] * images.shape[3] == 0:
+        raise ValueError(
+            f"images are {images.shape[2]}x{images.shape[3]} pixels, expected positive multiples of {FACTOR}: pad and crop "
+            "outside the network, as thiefcloud.restore and scpm.detect do."
+        )
+
+
+def _upsample(features: Tensor, scale: int, *, align_corners: bool) -> Tensor:
+    return F.interpolate(features, scale_factor=scale, mode="bilinear", align_corners=align_corners)
+
+
+def _conv_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 3, padding=1), nn.ReLU())
+
+
+def _normalised_pair(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+        nn.Conv2d(out_channels, out_channels, 3, padding=1),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )
+
+
+def _deformable_pair(in_channels: int, out_channels: int, sampling: Sampling) -> nn.Sequential:
+    return nn.Sequential(
+        DeformConv2d(in_channels, out_channels, sampling),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+        DeformConv2d(out_channels, out_channels, sampling),
+        nn.BatchNorm2d(out_channels),
+        nn.ReLU(),
+    )

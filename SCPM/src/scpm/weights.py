@@ -1,0 +1,73 @@
+"""Loading SCPM from our checkpoints and from those of the official code."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from cloudkit.checkpoints import CheckpointError, is_ours, load_weights, read_file, rename, require_network
+from scpm.model import SCPM
+
+# Official name prefixes and ours; a longer prefix stands before a shorter one that it begins with.
+_RENAMES = [
+    ("down1.mpconv.conv.", "encoder_full."),
+    *(
+        (f"{theirs}.conv{pair}.{layer}.", f"{ours}.{3 * (pair - 1) + layer}.")
+        for theirs, ours in (("down2", "encoder_half"), ("down3", "encoder_quarter"), ("center", "encoder_eighth"))
+        for pair in (1, 2)
+        for layer in (0, 1)
+    ),
+    *(
+        (f"{theirs}.conv.conv{pair}.0.", f"{ours}.block.{2 * (pair - 1)}.")
+        for theirs, ours in (("up_concat3", "decoder_quarter"), ("up_concat2", "decoder_half"))
+        for pair in (1, 2)
+    ),
+    ("up_concat1.up.", "decoder_full.up."),
+    ("up_concat1.ch_conv.conv1.0.", "decoder_full.squeeze.0."),
+    ("up_concat1.conv.conv.", "decoder_full.block."),
+    ("conv1.0.", "squeeze_quarter.0."),
+    ("conv2.0.", "squeeze_half.0."),
+    ("final.", "head."),
+]
+
+
+def load(path: Path | str) -> SCPM:
+    """SCPM from a checkpoint of ours (best.pt or last.pt of a training, with averaged weights where it kept them).
+
+    A file of the official code is recognised and goes to `load_official`.
+
+    Returns:
+        The network in eval mode, on the CPU.
+
+    Raises:
+        FileNotFoundError, CheckpointError: the message says what to do.
+    """
+    path = Path(path)
+    content = read_file(path, hint="SCPM/src/train_cd.py trains SCPM and writes best.pt")
+    if not is_ours(content):
+        return load_official(path)
+    require_network(path, content, "scpm")
+    model = SCPM(**content["config"])
+    load_weights(model, content["model"], path)
+    return model.eval()
+
+
+def load_official(path: Path | str) -> SCPM:
+    """SCPM from a file of the official code: its training checkpoint, or a bare state dict of `CDNet_V1`.
+
+    The network samples as the official code does ("official" in `DeformConv2d`). Returns and raises as `load`.
+    """
+    path = Path(path)
+    content = read_file(path)
+    weights = content.get("model_state", content)
+    if is_ours(content) or not any(name.startswith("down1.mpconv.") for name in weights):
+        raise CheckpointError(f"{path} holds no SCPM of the official code (no weight named down1.mpconv...): name another file.")
+    model = SCPM(sampling="official")
+    load_weights(model, from_official_names(weights), path)
+    return model.eval()
+
+
+def from_official_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of an official `CDNet_V1` under our names."""
+    renamed = rename(weights, _RENAMES)
+    return {name.replace(".p_conv.", ".offsets.").replace(".conv.weight", ".weight"): w for name, w in renamed.items()}
