@@ -1,0 +1,62 @@
+"""AFE, the adaptive feature enhancement block: a lattice of two paths that feed each other through channel gates."""
+
+import torch
+from torch import Tensor, nn
+
+
+class ChannelGate(nn.Module):
+    """Channel weights in (0, 1) from each channel's mean and standard deviation.
+
+    Shape: (N, channels, H, W) to (N, channels, 1, 1); H * W must be at least 2.
+    """
+
+    def __init__(self, channels: int, hidden: int) -> None:
+        super().__init__()
+        self.from_mean = _gate_mlp(channels, hidden)
+        self.from_std = _gate_mlp(channels, hidden)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Average of the weights that the mean suggests and those that the deviation suggests."""
+        variance, mean = torch.var_mean(features, dim=(2, 3), correction=1, keepdim=True)
+        return (self.from_mean(mean) + self.from_std(variance.sqrt())) / 2
+
+
+class AFE(nn.Module):
+    """Adaptive feature enhancement (paper, figure 1; `LatticeBlock` in the official code).
+
+    Args:
+        channels: width of input and output, a multiple of 4.
+
+    Shape: (N, channels, H, W) to the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.block0 = _conv_block(channels)
+        self.block1 = _conv_block(channels)
+        self.gate1, self.gate2, self.gate3, self.gate4 = (ChannelGate(channels, channels // 4) for _ in range(4))
+        self.compress = nn.Conv2d(2 * channels, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, channels, H, W) to the same."""
+        f = self.block0(x)
+        p = x + self.gate1(f) * f
+        q = f + self.gate2(x) * x
+        g = self.block1(p)
+        return self.compress(torch.cat((g + self.gate3(q) * q, q + self.gate4(g) * g), dim=1))
+
+
+def _gate_mlp(channels: int, hidden: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(channels, hidden, 1), nn.ReLU(), nn.Conv2d(hidden, channels, 1), nn.Sigmoid())
+
+
+def _conv_block(channels: int) -> nn.Sequential:
+    narrow = channels * 3 // 4
+    return nn.Sequential(
+        nn.Conv2d(channels, narrow, 3, padding=1),
+        nn.LeakyReLU(0.05),
+        nn.Conv2d(narrow, narrow, 3, padding=1),
+        nn.LeakyReLU(0.05),
+        nn.Conv2d(narrow, channels, 3, padding=1),
+        nn.LeakyReLU(0.05),
+    )

@@ -1,0 +1,27 @@
+"""PGFF, the physics-guided feature fusion: the scattering model, inverted in feature space."""
+
+from torch import Tensor, nn
+
+
+class PGFF(nn.Module):
+    """Clears shallow features by a scale and an offset that the fused features predict (`SPADE` in the official code).
+
+    Thin cloud mixes I = J t + A (1 - t), hence J = I (1 / t) + A (1 - 1 / t): here 1 + gamma plays 1 / t and beta plays
+    A (1 - 1 / t), both at each place and channel.
+
+    Args:
+        channels: width of both inputs and of the output.
+
+    Shape: shallow and fused (N, channels, H, W) to the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.shared = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+        self.gamma = nn.Conv2d(channels, channels, 3, padding=1)
+        self.beta = nn.Conv2d(channels, channels, 3, padding=1)
+
+    def forward(self, shallow: Tensor, fused: Tensor) -> Tensor:
+        """The shallow features, cleared."""
+        hidden = self.shared(fused)
+        return shallow * (1 + self.gamma(hidden)) + self.beta(hidden)

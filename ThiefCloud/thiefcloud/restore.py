@@ -1,0 +1,35 @@
+"""Restoring images of any size."""
+
+from torch import Tensor
+
+from cloudkit.padding import check_unit_images, inference, pad_to_multiple
+from scpm import FACTOR
+from thiefcloud.model import ThiefCloud
+
+
+def restore(model: ThiefCloud, image: Tensor) -> Tensor:
+    """Remove thin cloud from one image or a batch.
+
+    Args:
+        model: the network, on any device.
+        image: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
+
+    Returns:
+        The restored image, clamped to [0, 1], with the shape, dtype and device of `image`.
+
+    Raises:
+        ValueError: an image of another type, shape or range.
+    """
+    return restore_and_detect(model, image)[0]
+
+
+def restore_and_detect(model: ThiefCloud, image: Tensor) -> tuple[Tensor, Tensor]:
+    """As `restore`, and the thickness map (1, H, W) or (N, 1, H, W), clamped to [0, 1], that guided it."""
+    check_unit_images(image)
+    batch = image if image.ndim == 4 else image[None]
+    parameter = next(model.parameters())
+    with inference(model):
+        result = model(pad_to_multiple(batch.to(parameter), FACTOR))
+    height, width = image.shape[-2:]
+    restored, thickness = (output[..., :height, :width].clamp(0, 1).to(image) for output in (result.restored, result.thickness))
+    return (restored, thickness) if image.ndim == 4 else (restored[0], thickness[0])

@@ -1,0 +1,83 @@
+"""Loading ThiefCloud from our checkpoints and from those of the official code."""
+
+from pathlib import Path
+
+from torch import nn
+
+from cloudkit.checkpoints import CheckpointError, is_ours, load_weights, read_file, rename, require_network
+from scpm import SCPM, from_official_names
+from thiefcloud.model import ThiefCloud
+
+# Level 1 is full resolution, 2 half, 3 quarter; the official fusions are numbered the other way round.
+_LEVELS = (("1", "full", "3"), ("2", "half", "2"), ("3", "quarter", "1"))
+_RENAMES = [
+    ("patch_embed.", "shallow."),
+    ("down1.body.0.", "down_half.0."),
+    ("down2.body.0.", "down_quarter.0."),
+    ("up1.body.0.", "up_half.0."),
+    ("up2.body.0.", "up_full.0."),
+    *((f"conv_cat{fusion}.0.", f"level_{name}.fusion.0.") for _, name, fusion in _LEVELS),
+    *((f"Lblock{level}.", f"level_{name}.enhance.") for level, name, _ in _LEVELS),
+    *((f"Lblock_cd{level}.", f"level_{name}.enhance_prior.") for level, name, _ in _LEVELS),
+    *(
+        (f"spade{level}.mlp_{part}.", f"level_{name}.pgff.{part}.")
+        for level, name, _ in _LEVELS
+        for part in ("shared", "gamma", "beta")
+    ),
+    *((f"tp{level}.qk_pre.", f"level_{name}.head.1.") for level, name, _ in _LEVELS),
+]
+_GATES = (
+    (".conv_block", ".block"),
+    (".fea_ca1.", ".gate1."),
+    (".x_ca1.", ".gate2."),
+    (".fea_ca2.", ".gate3."),
+    (".x_ca2.", ".gate4."),
+    (".conv_mean.", ".from_mean."),
+    (".conv_std.", ".from_std."),
+)
+
+
+def load(path: Path | str) -> ThiefCloud:
+    """ThiefCloud from a checkpoint of ours (best.pt or last.pt of a training, with averaged weights where it kept them).
+
+    A file of the official code is recognised and goes to `load_official`.
+
+    Returns:
+        The network in eval mode, on the CPU.
+
+    Raises:
+        FileNotFoundError, CheckpointError: the message says what to do.
+    """
+    path = Path(path)
+    content = read_file(path, hint="ThiefCloud/train.py trains ThiefCloud and writes best.pt")
+    if not is_ours(content):
+        return load_official(path)
+    require_network(path, content, "thiefcloud")
+    config = content["config"]
+    model = ThiefCloud(SCPM(**config["prior"]), config["in_channels"])
+    load_weights(model, content["model"], path)
+    return model.eval()
+
+
+def load_into(model: nn.Module, path: Path) -> None:
+    """Load the weights of a checkpoint of ours into a ThiefCloud that exists; raises as `load`."""
+    content = read_file(path)
+    require_network(path, content, "thiefcloud")
+    load_weights(model, content["model"], path)
+
+
+def load_official(path: Path | str) -> ThiefCloud:
+    """ThiefCloud from a file of the official code, which is a bare state dict. Returns and raises as `load`."""
+    path = Path(path)
+    weights = read_file(path)
+    if is_ours(weights) or "patch_embed.weight" not in weights:
+        raise CheckpointError(
+            f"{path} holds no ThiefCloud of the official code (no weight patch_embed.weight): name another file."
+        )
+    prior = {name.removeprefix("cd."): tensor for name, tensor in weights.items() if name.startswith("cd.")}
+    own = rename({name: tensor for name, tensor in weights.items() if not name.startswith("cd.")}, _RENAMES)
+    for theirs, ours in _GATES:
+        own = {name.replace(theirs, ours): tensor for name, tensor in own.items()}
+    model = ThiefCloud(SCPM(sampling="official"))
+    load_weights(model, own | {f"prior.{name}": tensor for name, tensor in from_official_names(prior).items()}, path)
+    return model.eval()
