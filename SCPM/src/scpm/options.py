@@ -1,0 +1,114 @@
+"""The options of stage 1 and their presets."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from cloudkit.cli import RUNS
+from cloudkit.training import Precision
+from scpm.clouds import CloudOptions
+from scpm.data import Backend
+from scpm.model import FACTOR
+
+OUT = RUNS / "scpm"
+
+
+def require_positive(**values: float) -> None:
+    """Raise ValueError for the first value that is not greater than 0."""
+    for name, value in values.items():
+        if not value > 0:
+            raise ValueError(f"--{name.replace('_', '-')} is {value}, expected more than 0.")
+
+
+def require_multiple_of_8(crop: int) -> None:
+    """Raise ValueError unless the networks take crops of this size."""
+    if crop % FACTOR:
+        raise ValueError(f"--crop is {crop}, expected a multiple of {FACTOR}, for example {max(1, crop // FACTOR) * FACTOR}.")
+
+
+def require_decay(ema: float) -> None:
+    """Raise ValueError unless this is a decay of averaged weights."""
+    if not 0 <= ema < 1:
+        raise ValueError(f"--ema is {ema}, expected 0 (none) or a decay below 1, for example 0.999.")
+
+
+@dataclass(frozen=True)
+class PriorTrainOptions:
+    """How SCPM is trained."""
+
+    clear: Path | None = None
+    """Folder of clear images; clouds are simulated over them afresh for every batch. Default, without --pairs: data/sample."""
+    pairs: Path | None = None
+    """Folder with cloudy/ and thickness/ (or T_Simulated/ and T_Cmask/) to train on instead."""
+    out: Path | None = None
+    """Folder of the run. Default: runs/scpm in the repository; an earlier run there is moved aside."""
+    preset: Literal["paper", "quick"] = "paper"
+    """Defaults of the options below: the paper's recipe, or one for two CPU cores. Default: quick for data/sample, else paper."""
+    resume: bool = False
+    """Go on with the run in --out, with its options."""
+    steps: int = 20_000
+    """Optimizer steps."""
+    batch: int = 8
+    """Images a step, over all processes."""
+    crop: int = 256
+    """Side of the training crops in pixels, a multiple of 8."""
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    """SGD has momentum 0.9 and weight decay 1e-6."""
+    lr: float = 1e-4
+    """Learning rate at the start; it falls to 0 as (1 - step / steps) ** 0.9."""
+    save_every: int = 500
+    """Steps between validations; the run is saved at each."""
+    ema: float = 0.0
+    """Decay of averaged weights, for example 0.999; they are validated and kept instead of the last ones. 0: none."""
+    backend: Backend = "physical"
+    """Cloud simulation: our own, or satellite-cloud-generator as in the paper (needs the extra scg; slow)."""
+    clouds: CloudOptions = field(default_factory=CloudOptions)
+    """What clouds our own simulation draws."""
+    precision: Precision = "auto"
+    """Arithmetic; auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    seed: int = 2023
+    """Of initial weights, order, crops and clouds."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if self.clear is not None and self.pairs is not None:
+            raise ValueError("--clear and --pairs exclude each other: clouds are simulated, or read.")
+        require_positive(steps=self.steps, batch=self.batch, crop=self.crop, lr=self.lr, save_every=self.save_every)
+        require_multiple_of_8(self.crop)
+        require_decay(self.ema)
+
+
+PRESETS = {
+    "paper": PriorTrainOptions(),
+    "quick": PriorTrainOptions(preset="quick", steps=400, batch=8, crop=96, optimizer="adam", lr=2e-3, save_every=100),
+}
+
+
+@dataclass(frozen=True)
+class PriorTestOptions:
+    """How thickness maps are written and scored."""
+
+    images: Path | None = None
+    """Folder of cloudy images, subfolders included."""
+    pairs: Path | None = None
+    """Folder with cloudy/ and thickness/ (or T_Simulated/ and T_Cmask/): the maps are scored."""
+    clear: Path | None = None
+    """Folder of clear images (of its test/, if it has one), each under a fixed simulated cloud: the maps are scored.
+    Default, without --images and --pairs: data/sample."""
+    checkpoint: Path = OUT / "best.pt"
+    """Weights: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
+    out: Path = RUNS / "test-scpm"
+    """Folder for thickness maps, panels and metrics.json; files of an earlier test are replaced."""
+    backend: Backend = "physical"
+    """Cloud simulation: our own, or satellite-cloud-generator (needs the extra scg; slow)."""
+    clouds: CloudOptions = field(default_factory=CloudOptions)
+    """What clouds our own simulation draws."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if sum(folder is not None for folder in (self.images, self.pairs, self.clear)) > 1:
+            raise ValueError("--images, --pairs and --clear exclude each other; give one of them.")

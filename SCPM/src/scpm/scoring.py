@@ -1,0 +1,15 @@
+"""How far a thickness map is from the true one."""
+
+from torch import Tensor
+
+from cloudkit.metrics import correlation, mean_absolute_error
+
+SCORES = ("mae", "correlation")
+
+
+def score_thickness(found: Tensor, truth: Tensor) -> dict[str, float]:
+    """Mean absolute error and Pearson correlation of two thickness maps (1, H, W) in [0, 1]."""
+    return {
+        "mae": float(mean_absolute_error(found[None], truth[None])),
+        "correlation": float(correlation(found[None], truth[None])),
+    }

@@ -1,0 +1,134 @@
+"""Simulate thin clouds over clear images: pairs of a cloudy image and its exact cloud thickness.
+
+    python SCPM/src/simulate.py                                        # the sample chips, into runs/simulated
+    python SCPM/src/simulate.py --clear DIR --out DIR --copies 5       # five clouds over each of your images
+    python SCPM/src/simulate.py --clouds.opacity 0.2 0.6 --overwrite   # clouds of your own; replaces what is there
+    python SCPM/src/simulate.py --backend scg                          # the simulator that the paper used
+
+Every image gives three files of one name: cloudy/NAME.png and clear/NAME.png (8 bit) and thickness/NAME.png (16-bit
+gray, 65535 is opaque). train_cd.py takes the folder as --pairs; it is also a data set of (cloudy, clear) pairs.
+"""
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from tqdm import tqdm
+
+from cloudkit.batches import Draw
+from cloudkit.cli import RUNS, SAMPLE, parser, plain, run
+from cloudkit.distributed import choose_device
+from cloudkit.errors import UserError
+from cloudkit.images import find_images, read_unit, write_image
+from scpm.clouds import CloudOptions, simulate_clouds
+from scpm.clouds_scg import simulate_clouds_scg
+
+WRITTEN = ("cloudy", "thickness", "clear", "options.json")
+
+
+@dataclass(frozen=True)
+class SimulateOptions:
+    """What to simulate, and where to."""
+
+    clear: Path = SAMPLE / "train"
+    """Folder of clear images, RGB or gray, 8 or 16 bits; its subfolders are searched too."""
+    out: Path = RUNS / "simulated"
+    """Folder to write, new or empty."""
+    copies: int = 1
+    """Clouds over each image; with more than one, names end in _1, _2 and so on."""
+    seed: int = 0
+    """Equal seeds draw equal clouds."""
+    backend: Literal["physical", "scg"] = "physical"
+    """physical: the clouds described below; scg: the package satellite-cloud-generator, with settings of its own."""
+    device: str = "cpu"
+    """auto, cpu or cuda. The CPU draws the same clouds on every machine, and most time goes into writing the files."""
+    overwrite: bool = False
+    """Replace what an earlier run of this script left in the folder."""
+    clouds: CloudOptions = field(default_factory=CloudOptions)
+    """Ranges of the physical clouds."""
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError(f"copies is {self.copies}, expected at least 1.")
+        if self.seed < 0:
+            raise ValueError(f"seed is {self.seed}, expected 0 or more.")
+        if len(self.clouds.wavelengths) != 3:
+            raise ValueError(f"clouds.wavelengths are {self.clouds.wavelengths}, expected three: red, green and blue.")
+        if self.backend == "scg" and self.clouds != CloudOptions():
+            raise ValueError("options of the clouds have no effect on --backend scg; leave them out.")
+        clear, out = self.clear.resolve(), self.out.resolve()
+        if clear == out or clear in out.parents or out in clear.parents:
+            raise ValueError(f"out ({self.out}) and clear ({self.clear}) lie in each other; choose separate folders.")
+
+
+def main(options: SimulateOptions) -> None:
+    """Simulate, and put the finished folders in place only when all went well."""
+    device = choose_device(options.device)
+    physical = partial(simulate_clouds, options=options.clouds)
+    simulate = physical if options.backend == "physical" else simulate_clouds_scg
+    files = find_images(options.clear)
+    _check_free(options.out, overwrite=options.overwrite)
+    names = unique_names(files, options.clear)
+    with _all_or_nothing(options.out) as folder:
+        for index, (path, name) in enumerate(zip(tqdm(files, desc="simulating", unit="image"), names, strict=True)):
+            clear = read_unit(path).to(device)
+            for copy in range(options.copies):
+                clouds = simulate(clear[None], [Draw(index, (options.seed, copy, index)).seed()])
+                file = f"{name}_{copy + 1}.png" if options.copies > 1 else f"{name}.png"
+                write_image(folder / "cloudy" / file, clouds.cloudy[0])
+                write_image(folder / "thickness" / file, clouds.thickness[0], bits=16)
+                write_image(folder / "clear" / file, clear)
+        (folder / "options.json").write_text(json.dumps(plain(options), indent=2) + "\n", encoding="utf-8")
+    print(f"{len(files) * options.copies} cloudy images, their thickness and the clear images are in {options.out}")
+
+
+def unique_names(files: Sequence[Path], folder: Path) -> list[str]:
+    """A name of its own for each file: its path below `folder` joined by "_", numbered where two would be equal."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for path in files:
+        plain_name = name = "_".join(path.relative_to(folder).with_suffix("").parts)
+        number = 1
+        while name.lower() in taken:  # some file systems do not tell capitals apart
+            number += 1
+            name = f"{plain_name}-{number}"
+        taken.add(name.lower())
+        names.append(name)
+    return names
+
+
+def _check_free(out: Path, *, overwrite: bool) -> None:
+    """Raise UserError where writing to `out` would delete or mix with files that are not ours."""
+    if not out.exists() or not any(out.iterdir()):
+        return
+    if not overwrite:
+        raise UserError(f"{out} is not empty; choose another --out, or add --overwrite to replace what is there.")
+    if not all((out / name).exists() for name in WRITTEN):
+        raise UserError(f"{out} holds no earlier simulation ({', '.join(WRITTEN)}) to replace; choose another --out.")
+
+
+@contextmanager
+def _all_or_nothing(out: Path) -> Iterator[Path]:
+    """A folder beside `out` whose content moves there at the end; after an error it is deleted and `out` as it was."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        yield staging
+        out.mkdir(exist_ok=True)
+        for name in WRITTEN:
+            old = out / name
+            if old.is_dir():
+                shutil.rmtree(old)
+            (staging / name).replace(old)
+    finally:
+        shutil.rmtree(staging)
+
+
+if __name__ == "__main__":
+    run(main, parser(SimulateOptions, __doc__))
