@@ -1,0 +1,73 @@
+"""Remove thin cloud from images of your own: PNG, JPEG or TIFF files, and folders of them.
+
+    python ThiefCloud/predict.py scene.png --out cleared
+    python ThiefCloud/predict.py photos/ more/a.tif --out cleared --checkpoint runs/rice1/best.pt --thickness
+
+Images keep their size, their bit depth, and gray or alpha; folders keep their structure. Files already there are replaced.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tqdm import tqdm
+
+import thiefcloud
+from cloudkit.cli import parser, run
+from cloudkit.distributed import choose_device
+from cloudkit.errors import UserError
+from cloudkit.images import TIFF_SUFFIXES, find_images, write_image
+from cloudkit.pictures import read_picture, write_picture
+from thiefcloud.options import PredictOptions
+
+
+def main(options: PredictOptions) -> None:
+    """Restore every image; those that cannot be read are named at the end."""
+    jobs = plan(options.inputs, options.out)
+    model = thiefcloud.load(options.checkpoint)
+    device = choose_device(options.device)
+    model.to(device)
+    failures: list[str] = []
+    for source, target in tqdm(jobs, desc="restoring", unit="image"):
+        try:
+            picture = read_picture(source, peak=options.peak)
+        except UserError as error:
+            failures.append(str(error))
+            continue
+        restored, thickness = thiefcloud.restore_and_detect(model, picture.image.to(device))
+        write_picture(target, picture, restored.cpu())
+        if options.thickness:
+            write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
+    print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {options.out}")
+    if failures:
+        raise UserError("these were left out:\n  " + "\n  ".join(failures))
+
+
+def plan(inputs: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+    """Each image with the file to write; raises before any work is done if an input is missing or two would share a file."""
+    jobs: list[tuple[Path, Path]] = []
+    out = out.resolve()
+    for given in inputs:
+        if given.is_dir():
+            found = [path for path in find_images(given) if not path.resolve().is_relative_to(out)]
+            jobs += [(path, out / path.relative_to(given)) for path in found]
+        elif given.is_file():
+            jobs.append((given, out / given.name))
+        else:
+            raise UserError(f"there is no image or folder {given}.")
+    jobs = [(source, target.with_suffix(".tif" if target.suffix.lower() in TIFF_SUFFIXES else ".png")) for source, target in jobs]
+    writers: dict[Path, Path] = {}
+    sources = {source.resolve().with_suffix("") for source, _ in jobs}
+    for source, target in jobs:
+        name = target.with_suffix("")
+        if name in writers:
+            raise UserError(f"{writers[name]} and {source} would both be written as {name}; restore them into different folders.")
+        if name in sources:
+            raise UserError(f"{source} would be replaced by its restored image; choose another --out.")
+        writers[name] = source
+    if not jobs:
+        raise UserError(f"there is no image to restore but those in {out}, which is where results go.")
+    return jobs
+
+
+if __name__ == "__main__":
+    run(main, parser(PredictOptions, __doc__))

@@ -1,0 +1,167 @@
+"""The options of stage 2's scripts and their presets."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from cloudkit.cli import RUNS, SAMPLE
+from cloudkit.training import Precision
+from scpm import Backend, CloudOptions
+from scpm.options import require_decay, require_multiple_of_8, require_positive
+from thiefcloud.losses import PixelLoss
+
+Dataset = Literal[
+    "simulated",
+    "rice1",
+    "rice2",
+    "tcloud",
+    "satehaze1k-thin",
+    "satehaze1k-moderate",
+    "satehaze1k-thick",
+    "folder",
+]
+OUT = RUNS / "thiefcloud"
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """Which images."""
+
+    dataset: Dataset = "simulated"
+    """A set of the field as its archive unpacks; "folder": your own pairs in {train,val,test}/{cloudy,clear} or {cloudy,clear};
+    "simulated": clouds drawn over clear images."""
+    root: Path | None = None
+    """The data set's folder or its parent. Default, for "simulated" only: data/sample."""
+    backend: Backend = "physical"
+    """Cloud simulation of "simulated": our own, or satellite-cloud-generator (needs the extra scg; slow)."""
+    clouds: CloudOptions = field(default_factory=CloudOptions)
+    """What clouds our own simulation draws."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if self.root is None and self.dataset != "simulated":
+            raise ValueError(f"--dataset {self.dataset} needs --root DIR, the folder that holds it.")
+
+    @property
+    def folder(self) -> Path:
+        """Where the images are."""
+        return self.root or SAMPLE
+
+
+@dataclass(frozen=True)
+class TrainOptions(DataOptions):
+    """How ThiefCloud is trained."""
+
+    prior: Path = RUNS / "scpm" / "best.pt"
+    """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
+    untrained_prior: bool = False
+    """Start from an SCPM that never learnt anything, to see what the prior is worth."""
+    out: Path | None = None
+    """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
+    preset: Literal["paper", "quick"] = "paper"
+    """Defaults of the options below: the paper's recipe, or one for two CPU cores. Default: quick for "simulated", else paper."""
+    resume: bool = False
+    """Go on with the run in --out, with its options."""
+    epochs_frozen: int = 200
+    """Passes over the training images with SCPM frozen; 0 to tune it from the start."""
+    epochs_tunable: int = 200
+    """Passes with SCPM tunable, from the best weights of the frozen phase; 0 to stop before."""
+    batch_frozen: int = 10
+    """Images a step, over all processes, while SCPM is frozen."""
+    batch_tunable: int = 5
+    """The same while it is tunable."""
+    lr_frozen: float = 5e-4
+    """Adam's learning rate at the start of the frozen phase; it falls to lr_end as a cosine, epoch by epoch."""
+    lr_tunable: float = 3e-4
+    """The same for the tunable phase."""
+    lr_end: float = 5e-7
+    """Learning rate at the end of each phase."""
+    crop: int = 256
+    """Side of the training crops in pixels, a multiple of 8."""
+    pixel: PixelLoss = "mse"
+    """Pixel loss; the paper's is mse."""
+    perceptual: float = 0.04
+    """Weight of the perceptual loss; 0 leaves it out."""
+    vgg: Path | None = None
+    """File with torchvision's VGG16 weights for the perceptual loss. Default: torchvision fetches them."""
+    ema: float = 0.0
+    """Decay of averaged weights, for example 0.999; they are validated and kept instead of the last ones. 0: none."""
+    validate_every: int = 1
+    """Epochs between validations; the run is saved at each."""
+    precision: Precision = "auto"
+    """Arithmetic; auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+    seed: int = 2023
+    """Of initial weights, order, crops and clouds."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        super().__post_init__()
+        require_positive(
+            batch_frozen=self.batch_frozen,
+            batch_tunable=self.batch_tunable,
+            lr_frozen=self.lr_frozen,
+            lr_tunable=self.lr_tunable,
+            crop=self.crop,
+            validate_every=self.validate_every,
+        )
+        require_multiple_of_8(self.crop)
+        require_decay(self.ema)
+        if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
+            raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
+        if self.perceptual < 0:
+            raise ValueError(f"--perceptual is {self.perceptual}, expected 0 or more.")
+
+
+PRESETS = {
+    "paper": TrainOptions(),
+    "quick": TrainOptions(
+        preset="quick",
+        epochs_frozen=60,
+        epochs_tunable=30,
+        batch_frozen=4,
+        batch_tunable=4,
+        lr_frozen=1e-3,
+        crop=96,
+        pixel="l1",
+        perceptual=0.0,
+        validate_every=15,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class TestOptions(DataOptions):
+    """How ThiefCloud, or what another method restored, is scored."""
+
+    checkpoint: Path = OUT / "best.pt"
+    """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
+    restored: Path | None = None
+    """Score the images in this folder, named as the pairs are, instead of running a network."""
+    out: Path = RUNS / "test"
+    """Folder for metrics.json, metrics.csv, restored images and panels; files of an earlier test are replaced."""
+    panels: int = 12
+    """How many panel pictures (cloudy, thickness, restored, clear) to write, from the first image on; -1: all."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Which images of one's own are restored, and where to."""
+
+    inputs: tyro.conf.Positional[tuple[Path, ...]]
+    """Images, and folders of images."""
+    checkpoint: Path = OUT / "best.pt"
+    """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
+    out: Path = RUNS / "predict"
+    """Folder for the restored images; those of 8 bits become PNG (TIFF stays TIFF), those of 16 bits TIFF."""
+    thickness: bool = False
+    """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque."""
+    peak: float | None = None
+    """Stored value that means 1 (white). Default: 255 for 8 bits, 65535 for 16; 10000 is usual for reflectance."""
+    device: str = "auto"
+    """auto, cpu, cuda, cuda:1, ..."""

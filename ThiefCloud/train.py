@@ -1,0 +1,191 @@
+"""Train ThiefCloud in the paper's two phases: with the cloud prior SCPM frozen, then tunable.
+
+    python ThiefCloud/train.py                                            # the sample chips, minutes on two CPU cores
+    python ThiefCloud/train.py --dataset rice1 --root DIR --prior FILE --out runs/rice1      # the paper's recipe
+    python ThiefCloud/train.py --dataset folder --root DIR --prior FILE --preset quick       # your own pairs, quickly
+    python ThiefCloud/train.py --out runs/rice1 --resume                  # go on after an interruption
+    torchrun --nproc-per-node 2 ThiefCloud/train.py --dataset rice1 --root DIR ...           # two GPUs
+
+The run's folder holds best.pt (for test.py and predict.py), last.pt, options.json, history.json and TensorBoard records;
+frozen.pt holds the best weights of the frozen phase.
+"""
+
+import math
+import shutil
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+import scpm
+from cloudkit.cli import SAMPLE, plain, run
+from cloudkit.distributed import World, join_world
+from cloudkit.images import write_atomically
+from cloudkit.metrics import psnr, ssim
+from cloudkit.panels import side_by_side
+from cloudkit.runs import RunFolder, training_parser
+from cloudkit.scenes import Scene, mean_scores
+from cloudkit.training import Mixed, Trainee
+from scpm import SCPM
+from thiefcloud import ThiefCloud, restore, restore_and_detect
+from thiefcloud.data import Batch, Data, TrainingBatches, open_data
+from thiefcloud.losses import RestorationLoss
+from thiefcloud.options import OUT, PRESETS, TrainOptions
+from thiefcloud.weights import load_into
+
+PHASES = ("frozen", "tunable")
+
+
+def main(options: TrainOptions) -> None:
+    """Run both phases, validating and saving every `validate_every` epochs."""
+    with join_world(options.device) as world:
+        data = open_data(options)
+        data.require("train")
+        data.require("val")
+        prior = load_prior(options)
+        announce(options, data, world)
+        criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg).to(world.device)
+        torch.manual_seed(options.seed)
+        model = ThiefCloud(prior).to(world.device)
+        batches = TrainingBatches(data, crop=options.crop, seed=options.seed, world=world)
+        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
+        mixed = Mixed(options.precision, world.device)
+        trainee = Trainee("thiefcloud", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
+        saved = trainee.resume(folder.last) if options.resume and folder.last.exists() else None
+
+        for phase in range(trainee.progress.phase, len(PHASES)):
+            train_phase(phase, options, trainee, batches, criterion, data.val, folder, saved)
+            saved = None
+            trainee.progress.phase, trainee.progress.epoch = phase + 1, 0
+        folder.close()
+        if world.is_main:
+            print(f"best validation PSNR {trainee.progress.best:.2f} dB: {folder.best}")
+
+
+def train_phase(
+    phase: int,
+    options: TrainOptions,
+    trainee: Trainee[ThiefCloud],
+    batches: TrainingBatches,
+    criterion: RestorationLoss,
+    scenes: Sequence[Scene],
+    folder: RunFolder,
+    saved: Mapping[str, Any] | None,
+) -> None:
+    """Train one phase from where `trainee.progress` says it is; `saved` is what a resumed optimizer needs."""
+    epochs = (options.epochs_frozen, options.epochs_tunable)[phase]
+    rate = (options.lr_frozen, options.lr_tunable)[phase]
+    batch_of, steps = batches.of_phase(phase, (options.batch_frozen, options.batch_tunable)[phase])
+    model, progress = trainee.model, trainee.progress
+    if PHASES[phase] == "frozen":
+        model.freeze_prior()
+    else:
+        model.tune_prior()
+        if progress.epoch == 0 and options.epochs_frozen:
+            start_from_best_frozen(trainee, folder)
+    trainee.begin_phase(torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate))
+    if saved and progress.epoch:
+        trainee.resume_optimizer(saved)
+
+    while progress.epoch < epochs:
+        count = min(options.validate_every, epochs - progress.epoch)
+        losses = trainee.train_steps(
+            count * steps,
+            batch_of,
+            lambda network, batch: losses_of(network, batch, criterion),
+            lambda step: cosine(rate, options.lr_end, step // steps / epochs),
+            first=progress.epoch * steps,
+            title=f"SCPM {PHASES[phase]}, epoch {progress.epoch} of {epochs}",
+        )
+        progress.epoch += count
+        finish_epochs(trainee, folder, scenes, losses)
+
+
+def load_prior(options: TrainOptions) -> SCPM:
+    """The cloud prior that the options name."""
+    torch.manual_seed(options.seed)
+    if options.untrained_prior:
+        return SCPM()
+    return scpm.load(options.prior)
+
+
+def announce(options: TrainOptions, data: Data, world: World) -> None:
+    """Say which files are used, and how to name others."""
+    if world.is_main:
+        print(data.note)
+        print("prior: untrained" if options.untrained_prior else f"prior: {options.prior}")
+        if options.folder == SAMPLE:
+            print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
+
+
+def start_from_best_frozen(trainee: Trainee[ThiefCloud], folder: RunFolder) -> None:
+    """Load the best weights of the frozen phase, kept under a name that the tunable phase does not touch."""
+    frozen = folder.path / "frozen.pt"
+    if trainee.world.is_main and not frozen.exists():
+        write_atomically(frozen, lambda temporary: shutil.copyfile(folder.best, temporary))
+    trainee.world.barrier()
+    load_into(trainee.model, frozen)
+    if trainee.averaged is not None:
+        load_into(trainee.averaged.module, frozen)
+
+
+def losses_of(model: nn.Module, batch: Batch, criterion: RestorationLoss) -> dict[str, Tensor]:
+    """The losses of a batch."""
+    cloudy, clear = batch
+    return criterion(model(cloudy), clear)
+
+
+def cosine(start: float, end: float, share: float) -> float:
+    """Learning rate after a share of the phase, falling from start to end."""
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+
+
+def finish_epochs(trainee: Trainee[ThiefCloud], folder: RunFolder, scenes: Sequence[Scene], losses: dict[str, float]) -> None:
+    """Validate, save and report."""
+    progress, model = trainee.progress, trainee.best_model
+    scores = validate(model, scenes, trainee.world)
+    means = {f"train/{name}": value for name, value in losses.items()}
+    progress.history.append({"phase": progress.phase, "epoch": progress.epoch, "step": progress.step, **means, **scores})
+    if scores["val/psnr"] > progress.best:
+        progress.best = scores["val/psnr"]
+        trainee.save_best(folder.best)
+    trainee.save_last(folder.last)
+    folder.record(progress.step, progress.history, lambda: pictures(model, scenes))
+    if trainee.world.is_main:
+        print(
+            f"SCPM {PHASES[progress.phase]}, epoch {progress.epoch}: loss {losses['loss']:.4f}, "
+            f"validation PSNR {scores['val/psnr']:.2f} dB, SSIM {scores['val/ssim']:.4f}"
+        )
+
+
+def validate(model: ThiefCloud, scenes: Sequence[Scene], world: World) -> dict[str, float]:
+    """PSNR and SSIM of whole validation images."""
+
+    def score(scene: Scene) -> dict[str, float]:
+        restored = restore(model, scene.cloudy)[None]
+        clear = scene.truth[None]
+        return {"val/psnr": float(psnr(restored, clear)), "val/ssim": float(ssim(restored, clear))}
+
+    return mean_scores(scenes, score, world)
+
+
+def pictures(model: ThiefCloud, scenes: Sequence[Scene], count: int = 4) -> dict[str, Tensor]:
+    """Panels for TensorBoard, of the first scenes."""
+    panels = {}
+    for index in range(min(count, len(scenes))):
+        scene = scenes[index]
+        restored, thickness = restore_and_detect(model, scene.cloudy)
+        panels[scene.name] = side_by_side(
+            {"cloudy": scene.cloudy, "thickness": thickness, "restored": restored, "clear": scene.truth}
+        )
+    return panels
+
+
+def preset_of(given: Mapping[str, str]) -> str:
+    """Quick for simulated clouds, else the paper's recipe."""
+    return given.get("preset", "quick" if given.get("dataset", "simulated") == "simulated" else "paper")
+
+
+if __name__ == "__main__":
+    run(main, training_parser(TrainOptions, PRESETS, preset_of, OUT, __doc__))
