@@ -1,0 +1,30 @@
+# Sourced by quickstart.sh and test.sh: makes the Python environment in .venv, or takes the one that is there.
+#
+# ensure_environment [EXTRAS]  installs the project (and its extras) unless the same was installed before, so that a second
+# call needs no network; then puts the environment's commands first on the path.
+
+ensure_environment() {
+    local extras="${1:-}" python="${PYTHON:-python3}" stamp bin
+    if [ ! -d .venv ]; then
+        "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+            echo "error: $("$python" --version 2>&1) is too old or missing; install Python 3.11 or newer, or name one: PYTHON=python3.12 $0" >&2
+            exit 2
+        }
+        echo "making .venv and installing the packages (PyTorch with its GPU libraries: about 5 GB, once)"
+        "$python" -m venv .venv
+    fi
+    bin=.venv/bin
+    [ -d "$bin" ] || bin=.venv/Scripts # Windows
+    export PATH="$PWD/$bin:$PATH"
+    stamp="$(cat pyproject.toml requirements.txt | cksum)"
+    if ! grep -qxF "$stamp" ".venv/.installed-${extras:-base}" 2>/dev/null; then
+        python -m pip install --quiet --disable-pip-version-check -r requirements.txt ${extras:+-e ".[$extras]"} || {
+            python -c 'import cloudkit, scpm, thiefcloud, tensorboard, skimage, tyro' || exit 2
+            echo "warning: the packages could not be brought up to date; going on with those in .venv" >&2
+            return
+        }
+        echo "$stamp" | tee .venv/.installed-base >".venv/.installed-${extras:-base}"
+    fi
+    # Threads that wait actively for each other crawl when another program holds one of few cores: six times slower in one case.
+    export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
+}
