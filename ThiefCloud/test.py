@@ -4,8 +4,8 @@
     python ThiefCloud/test.py --dataset rice1 --root DIR --checkpoint runs/rice1/best.pt --out runs/rice1-test
     python ThiefCloud/test.py --dataset tcloud --root DIR --restored OTHER --out DIR      # images another method restored
 
-Writes metrics.json, metrics.csv, restored/NAME.png and panels/NAME.png (cloudy, thickness, restored, clear) to --out. Scores are
-those of the network's output before it is rounded to 8 bits for the file.
+Writes to --out: metrics.json, metrics.csv, restored/NAME.png, panels/NAME.png (cloudy, thickness, restored, clear), and the first
+panels as overview.png. Scores are those of the network's output before it is rounded to 8 bits for the file.
 """
 
 from collections.abc import Callable
@@ -19,12 +19,13 @@ from cloudkit.cli import SAMPLE, format_table, parser, run
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
 from cloudkit.images import find_images, read_unit, write_image
-from cloudkit.panels import side_by_side
+from cloudkit.panels import side_by_side, stacked
 from cloudkit.scenes import Scene
 from thiefcloud.data import open_data
 from thiefcloud.options import TestOptions
 from thiefcloud.scoring import METRICS, Scores, score_image, summarise, write_scores
 
+OVERVIEW_ROWS = 4
 Restorer = Callable[[Scene], tuple[Tensor, Tensor | None]]  # restored image, and the thickness map where there is one
 
 
@@ -38,6 +39,7 @@ def main(options: TestOptions) -> None:
         print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
 
     rows: list[tuple[str, Scores, Scores]] = []
+    overview: list[Tensor] = []
     for index in tqdm(range(len(data.test)), desc="scoring", unit="image"):
         scene = data.test[index]
         restored, thickness = restore(scene)
@@ -48,9 +50,12 @@ def main(options: TestOptions) -> None:
             images = {"cloudy": scene.cloudy, "thickness": thickness, "restored": restored, "clear": scene.truth}
             panel = side_by_side({title: image for title, image in images.items() if image is not None})
             write_image(options.out / "panels" / f"{scene.name}.png", panel)
+            overview += [panel] if len(overview) < OVERVIEW_ROWS else []
 
     summary = summarise(rows)
     write_scores(options.out, summary, rows)
+    if overview:
+        write_image(options.out / "overview.png", stacked(overview))
     print_table(summary, rows)
     print(f"written to {options.out}")
 

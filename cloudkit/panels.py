@@ -1,9 +1,10 @@
 """Pictures for people: images side by side under their titles."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
@@ -23,6 +24,13 @@ def side_by_side(images: Mapping[str, Tensor]) -> Tensor:
     columns = [_titled(title, image.detach().float().cpu().clamp(0, 1)) for title, image in images.items()]
     gap = torch.ones(3, columns[0].shape[1], _GAP)
     return torch.cat([part for column in columns for part in (gap, column)][1:], dim=2)
+
+
+def stacked(panels: Sequence[Tensor]) -> Tensor:
+    """Panels (3, H, W) of any sizes as one picture, one below the other, with white where one is narrower."""
+    width = max(panel.shape[2] for panel in panels)
+    rows = [F.pad(panel, (0, width - panel.shape[2], 0, _GAP), value=1.0) for panel in panels]
+    return torch.cat(rows, dim=1)
 
 
 def _titled(title: str, image: Tensor) -> Tensor:
