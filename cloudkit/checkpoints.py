@@ -34,9 +34,18 @@ def save_checkpoint(path: Path, network: str, config: Mapping[str, Any], state: 
         network: "scpm" or "thiefcloud".
         config: the arguments that build the network.
         state: at least "model", the weights; what else a training needs to go on.
+
+    Raises:
+        OSError: the file could not be written; an old one is untouched.
     """
     content = {"format": FORMAT, "network": network, "config": dict(config), **state}
-    write_atomically(Path(path), lambda temporary: torch.save(content, temporary))
+    try:
+        write_atomically(Path(path), lambda temporary: torch.save(content, temporary))
+    except (RuntimeError, OSError) as error:  # PyTorch's writer reports a full disk as a RuntimeError
+        raise OSError(
+            f"{path} could not be written ({_reason(error)}): make room on the disk, or name another folder. "
+            "A file that was there before is untouched."
+        ) from error
 
 
 def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
@@ -57,14 +66,18 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(
-            f"{path} cannot be read as a PyTorch checkpoint ({first_line}); it may be damaged or hold other things: "
+            f"{path} cannot be read as a PyTorch checkpoint ({_reason(error)}); it may be damaged or hold other things: "
             "fetch it anew, or use best.pt or last.pt of a training run."
         ) from error
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of weights.")
     return content
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's message."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
 def is_ours(content: Mapping[str, Any]) -> bool:
@@ -82,7 +95,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
     """Load weights; every name and shape must fit, else CheckpointError says which do not."""
     own = model.state_dict()
     missing, unknown = sorted(own.keys() - weights.keys()), sorted(weights.keys() - own.keys())
-    shapes = sorted(name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape)
+    shapes = sorted(name for name in own.keys() & weights.keys() if own[name].shape != getattr(weights[name], "shape", None))
     problems = [
         f"{len(names)} {what} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
         for what, names in (("missing", missing), ("unknown", unknown), ("of another shape", shapes))

@@ -86,9 +86,11 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
         peak: the stored value that becomes 1, larger ones are clamped; default: the largest of an integer type, 1.0 of floats.
 
     Raises:
-        ValueError: floats outside [0, 1], or not finite, and no peak given.
+        ValueError: floats that are not a number, or that leave [0, 1] and no peak is given.
     """
     if peak is not None:
+        if pixels.dtype.is_floating_point and pixels.isnan().any():
+            raise ValueError("some pixels are not a number (NaN), expected finite ones; fill or cut them out.")
         return (pixels.to(torch.float32) / peak).clamp_(0, 1)
     if not pixels.dtype.is_floating_point:
         return pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max

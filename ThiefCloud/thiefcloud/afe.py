@@ -17,8 +17,9 @@ class ChannelGate(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Average of the weights that the mean suggests and those that the deviation suggests."""
-        variance, mean = torch.var_mean(features, dim=(2, 3), correction=1, keepdim=True)
-        return (self.from_mean(mean) + self.from_std(variance.sqrt())) / 2
+        # std_mean, because the gradient of sqrt(var) is NaN on a constant channel, such as a dead one of the prior.
+        std, mean = torch.std_mean(features, dim=(2, 3), correction=1, keepdim=True)
+        return (self.from_mean(mean) + self.from_std(std)) / 2
 
 
 class AFE(nn.Module):

@@ -87,16 +87,17 @@ def load_vgg16(path: Path | None) -> nn.Sequential:
     Raises:
         UserError: the weights cannot be had; the message names both ways out.
     """
-    network = torchvision.models.vgg16()
+    weights = torchvision.models.VGG16_Weights.IMAGENET1K_V1
+    with torch.device("meta"):  # the weights come from the file: half a gigabyte need not be drawn first
+        network = torchvision.models.vgg16(init_weights=False)
     if path is not None:
         try:
-            network.load_state_dict(read_file(path))
+            network.load_state_dict(read_file(path), assign=True)
         except RuntimeError as error:
-            raise UserError(f"{path} does not hold torchvision's VGG16 ({str(error).splitlines()[0]}).") from error
+            raise UserError(f"{path} does not hold the weights of torchvision's VGG16: fetch {weights.url} and name it.") from error
         return network.features
-    weights = torchvision.models.VGG16_Weights.IMAGENET1K_V1
     try:
-        network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True))
+        network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True), assign=True)
     except (URLError, OSError, RuntimeError) as error:
         raise UserError(
             f"the perceptual loss needs VGG16's weights, and torchvision could not fetch them ({error}). Either fetch "

@@ -58,15 +58,17 @@ def deform_conv2d(features: Tensor, offsets: Tensor, weight: Tensor, sampling: S
 def sample_taps(features: Tensor, offsets: Tensor, sampling: Sampling) -> Tensor:
     """The samples that the nine taps read, (N, C, 9, H, W); arguments as in `deform_conv2d`.
 
-    Coordinates are float32 whatever the autocast state: in half precision they would be off by a good part of a pixel.
+    Coordinates are float32, or float64 for such features, whatever the autocast state: in half precision they would be off
+    by a good part of a pixel. The samples have the dtype of the features.
     """
     n, channels, height, width = features.shape
+    precision = torch.promote_types(features.dtype, torch.float32)
     with torch.autocast(features.device.type, enabled=False):
-        rows, columns = _coordinates(offsets.float(), first=-1 if sampling == "standard" else 0)
+        rows, columns = _coordinates(offsets.to(precision), first=-1 if sampling == "standard" else 0)
         # grid_sample's [-1, 1] runs from the outer edge of the first pixel to that of the last (align_corners=False).
         grid = torch.stack(((2 * columns + 1) / width - 1, (2 * rows + 1) / height - 1), dim=-1)
         samples = F.grid_sample(
-            features.float(),
+            features.to(precision),
             grid.reshape(n, TAPS * height, width, 2),
             mode="bilinear",
             padding_mode="zeros" if sampling == "standard" else "border",
@@ -74,7 +76,7 @@ def sample_taps(features: Tensor, offsets: Tensor, sampling: Sampling) -> Tensor
         ).reshape(n, channels, TAPS, height, width)
         if sampling == "official":
             samples = samples * (_edge_count(rows, height) * _edge_count(columns, width)).unsqueeze(1)
-    return samples
+    return samples.to(features.dtype)
 
 
 def _coordinates(offsets: Tensor, first: int) -> tuple[Tensor, Tensor]:

@@ -8,6 +8,7 @@ from torch import Tensor
 from cloudkit.checkpoints import CheckpointError, is_ours, load_weights, read_file, rename, require_network
 from scpm.model import SCPM
 
+_FIRST = "down1.mpconv.conv.0.conv.weight"
 # Official name prefixes and ours; a longer prefix stands before a shorter one that it begins with.
 _RENAMES = [
     ("down1.mpconv.conv.", "encoder_full."),
@@ -60,8 +61,8 @@ def load_official(path: Path | str) -> SCPM:
     path = Path(path)
     content = read_file(path)
     weights = content.get("model_state", content)
-    if is_ours(content) or not any(name.startswith("down1.mpconv.") for name in weights):
-        raise CheckpointError(f"{path} holds no SCPM of the official code (no weight named down1.mpconv...): name another file.")
+    if not isinstance(weights, dict) or _FIRST not in weights:
+        raise CheckpointError(f"{path} holds no SCPM of the official code (no weight {_FIRST}): name another file.")
     model = SCPM(sampling="official")
     load_weights(model, from_official_names(weights), path)
     return model.eval()
