@@ -19,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 import scpm
+import thiefcloud
 from cloudkit.cli import SAMPLE, plain, run
 from cloudkit.distributed import World, join_world
 from cloudkit.images import write_atomically
 from cloudkit.metrics import psnr, ssim
 from cloudkit.panels import side_by_side
-from cloudkit.runs import RunFolder, training_parser
+from cloudkit.runs import LAST, RunFolder, training_parser
 from cloudkit.scenes import Scene, mean_scores
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
@@ -43,16 +44,17 @@ def main(options: TrainOptions) -> None:
         data = open_data(options)
         data.require("train")
         data.require("val")
-        prior = load_prior(options)
+        last = (options.out or OUT) / LAST
+        resuming = options.resume and last.exists()
+        model = thiefcloud.load(last) if resuming else new_model(options)
         announce(options, data, world)
         criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg).to(world.device)
-        torch.manual_seed(options.seed)
-        model = ThiefCloud(prior).to(world.device)
         batches = TrainingBatches(data, crop=options.crop, seed=options.seed, world=world)
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         mixed = Mixed(options.precision, world.device)
+        model.to(world.device)
         trainee = Trainee("thiefcloud", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
-        saved = trainee.resume(folder.last) if options.resume and folder.last.exists() else None
+        saved = trainee.resume(last) if resuming else None
 
         for phase in range(trainee.progress.phase, len(PHASES)):
             train_phase(phase, options, trainee, batches, criterion, data.val, folder, saved)
@@ -102,12 +104,11 @@ def train_phase(
         finish_epochs(trainee, folder, scenes, losses)
 
 
-def load_prior(options: TrainOptions) -> SCPM:
-    """The cloud prior that the options name."""
+def new_model(options: TrainOptions) -> ThiefCloud:
+    """The network to begin with: its prior from a file, the rest at random."""
+    prior = None if options.untrained_prior else scpm.load(options.prior)
     torch.manual_seed(options.seed)
-    if options.untrained_prior:
-        return SCPM()
-    return scpm.load(options.prior)
+    return ThiefCloud(prior or SCPM())
 
 
 def announce(options: TrainOptions, data: Data, world: World) -> None:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
-from cloudkit.images import read_image, to_unit
+from cloudkit.images import read_image, read_unit, to_unit
 
 _ORDER, _DRAW = 0, 1  # two uses of randomness that must not share numbers
 
@@ -107,7 +107,7 @@ class ImageStore:
         self.crop, self.device = crop, device
 
         def read(paths: tuple[Path, ...]) -> list[Tensor]:
-            images = [read_image(path, bands=count) for path, count in zip(paths, bands, strict=True)]
+            images = [_read_stored(path, count) for path, count in zip(paths, bands, strict=True)]
             check_same_size(images, paths)
             height, width = images[0].shape[1:]
             if min(height, width) < crop:
@@ -146,6 +146,12 @@ class ImageStore:
         parts = [to_unit(image[:, top : top + self.crop, left : left + self.crop]) for image in images]
         parts = [part.flip(2) if mirrored else part for part in parts]
         return [torch.rot90(part, turns, (1, 2)) for part in parts]
+
+
+def _read_stored(path: Path, bands: int) -> Tensor:
+    """The image as it is stored; floats, whose range must be checked while the file is known, in [0, 1]."""
+    pixels = read_image(path, bands=bands)
+    return read_unit(path, bands=bands) if pixels.dtype.is_floating_point else pixels
 
 
 def check_same_size(images: Sequence[Tensor], paths: Sequence[Path]) -> None:

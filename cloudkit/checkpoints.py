@@ -14,8 +14,10 @@ from cloudkit.images import write_atomically
 
 FORMAT = "thiefcloud-1"
 # The official SCPM files hold a NumPy float; these names, and no others, let the safe reader accept it.
+_SCALAR = np.float32(0).__reduce__()[0]
 _NUMPY_SCALARS: list[Any] = [
-    (np.float32(0).__reduce__()[0], "numpy.core.multiarray.scalar"),
+    _SCALAR,
+    (_SCALAR, "numpy.core.multiarray.scalar"),  # its name before NumPy 2
     np.dtype,
     np.dtypes.Float32DType,
     np.dtypes.Float64DType,
@@ -66,8 +68,11 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, OSError) as error:
+        # PyTorch's own words for the first kind advise to read the file unsafely.
+        unsafe = isinstance(error, pickle.UnpicklingError)
+        reason = "no PyTorch file, or one with Python objects besides weights" if unsafe else _reason(error)
         raise CheckpointError(
-            f"{path} cannot be read as a PyTorch checkpoint ({_reason(error)}); it may be damaged or hold other things: "
+            f"{path} cannot be read as a PyTorch checkpoint ({reason}); it may be damaged or hold other things: "
             "fetch it anew, or use best.pt or last.pt of a training run."
         ) from error
     if not isinstance(content, dict):

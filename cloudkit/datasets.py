@@ -134,10 +134,12 @@ def named_images(folder: Path) -> dict[str, Path]:
     except FileNotFoundError as error:
         raise DataError(str(error)) from error
     named: dict[str, Path] = {}
+    taken: dict[str, Path] = {}
     for path in paths:
         name = "_".join(path.relative_to(folder).with_suffix("").parts)
-        if name in named:
-            raise DataError(f"{folder} holds two images named {name}: {named[name]} and {path}; rename one.")
+        other = taken.setdefault(name.lower(), path)  # some file systems do not tell capitals apart
+        if other is not path:
+            raise DataError(f"{folder} holds two images named {name}: {other} and {path}; rename one.")
         named[name] = path
     return named
 

@@ -226,6 +226,8 @@ def _decode_tiff(path: Path) -> tuple[np.ndarray, bool]:
         try:
             pixels = series.asarray()
         except ValueError:  # a compression that tifffile leaves to another package; Pillow knows the usual ones
+            if page.bitspersample > 8 and (page.dtype, page.samplesperpixel) != (np.uint16, 1):
+                raise  # Pillow would silently keep only the upper 8 bits
             return _decode_picture(path)
         if pixels.ndim == 2:
             pixels = pixels[..., None]

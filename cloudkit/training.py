@@ -138,7 +138,7 @@ class Trainee(Generic[Network]):
                 sums[name] = sums.get(name, torch.zeros_like(value)) + value
             if self.mixed.device.type == "cpu" or (step + 1) % _CHECK_EVERY == 0:
                 self._check_finite(float(sums["loss"]))
-                bar.set_postfix({"loss": f"{float(losses['loss']):.4g}"})
+                bar.set_postfix({"loss": f"{float(losses['loss']):.4g}"}, refresh=False)
         means = self.world.means({name: float(value) for name, value in sums.items()}, count)
         self._check_finite(means["loss"])
         return means

@@ -12,22 +12,20 @@ gray, 65535 is opaque). train_cd.py takes the folder as --pairs; it is also a da
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from tqdm import tqdm
 
 from cloudkit.batches import Draw
 from cloudkit.cli import RUNS, SAMPLE, parser, plain, run
+from cloudkit.datasets import named_images
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
-from cloudkit.images import find_images, read_unit, write_image
-from scpm.clouds import CloudOptions, simulate_clouds
-from scpm.clouds_scg import simulate_clouds_scg
+from cloudkit.images import read_unit, write_image
+from scpm import Backend, CloudOptions, simulator
 
 WRITTEN = ("cloudy", "thickness", "clear", "options.json")
 
@@ -44,7 +42,7 @@ class SimulateOptions:
     """Clouds over each image; with more than one, names end in _1, _2 and so on."""
     seed: int = 0
     """Equal seeds draw equal clouds."""
-    backend: Literal["physical", "scg"] = "physical"
+    backend: Backend = "physical"
     """physical: the clouds described below; scg: the package satellite-cloud-generator, with settings of its own."""
     device: str = "cpu"
     """auto, cpu or cuda. The CPU draws the same clouds on every machine, and most time goes into writing the files."""
@@ -70,13 +68,11 @@ class SimulateOptions:
 def main(options: SimulateOptions) -> None:
     """Simulate, and put the finished folders in place only when all went well."""
     device = choose_device(options.device)
-    physical = partial(simulate_clouds, options=options.clouds)
-    simulate = physical if options.backend == "physical" else simulate_clouds_scg
-    files = find_images(options.clear)
+    simulate = simulator(options.backend, options.clouds)
+    files = named_images(options.clear)
     _check_free(options.out, overwrite=options.overwrite)
-    names = unique_names(files, options.clear)
     with _all_or_nothing(options.out) as folder:
-        for index, (path, name) in enumerate(zip(tqdm(files, desc="simulating", unit="image"), names, strict=True)):
+        for index, (name, path) in enumerate(tqdm(files.items(), desc="simulating", unit="image")):
             clear = read_unit(path).to(device)
             for copy in range(options.copies):
                 clouds = simulate(clear[None], [Draw(index, (options.seed, copy, index)).seed()])
@@ -86,21 +82,6 @@ def main(options: SimulateOptions) -> None:
                 write_image(folder / "clear" / file, clear)
         (folder / "options.json").write_text(json.dumps(plain(options), indent=2) + "\n", encoding="utf-8")
     print(f"{len(files) * options.copies} cloudy images, their thickness and the clear images are in {options.out}")
-
-
-def unique_names(files: Sequence[Path], folder: Path) -> list[str]:
-    """A name of its own for each file: its path below `folder` joined by "_", numbered where two would be equal."""
-    names: list[str] = []
-    taken: set[str] = set()
-    for path in files:
-        plain_name = name = "_".join(path.relative_to(folder).with_suffix("").parts)
-        number = 1
-        while name.lower() in taken:  # some file systems do not tell capitals apart
-            number += 1
-            name = f"{plain_name}-{number}"
-        taken.add(name.lower())
-        names.append(name)
-    return names
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:

@@ -94,7 +94,7 @@ def load_vgg16(path: Path | None) -> nn.Sequential:
         try:
             network.load_state_dict(read_file(path), assign=True)
         except RuntimeError as error:
-            raise UserError(f"{path} does not hold the weights of torchvision's VGG16: fetch {weights.url} and name it.") from error
+            raise UserError(f"{path} does not hold torchvision's VGG16: fetch {weights.url} and name that file.") from error
         return network.features
     try:
         network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True), assign=True)
