@@ -1,0 +1,111 @@
+import itertools
+import math
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor
+
+from scpm import DeformConv2d, deform_conv2d
+from scpm.deform import Sampling, sample_taps
+
+SIZES = [(1, 2, 5, 7), (2, 3, 9, 4), (2, 2, 1, 5), (1, 2, 6, 1), (1, 1, 1, 1)]
+REACHES = [0.3, 2.0, 30.0]  # pixels: near the tap, over the border, far outside
+
+
+def random_case(size: tuple[int, int, int, int], reach: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, offsets and weight in float64 that require gradients."""
+    n, channels, height, width = size
+    generator = torch.Generator().manual_seed(0)
+    features = torch.randn(size, generator=generator, dtype=torch.float64)
+    offsets = reach * torch.randn(n, 18, height, width, generator=generator, dtype=torch.float64)
+    weight = torch.randn(4, channels, 3, 3, generator=generator, dtype=torch.float64)
+    return features.requires_grad_(), offsets.requires_grad_(), weight.requires_grad_()
+
+
+def assert_equal_with_gradients(ours: Tensor, theirs: Tensor, inputs: tuple[Tensor, ...]) -> None:
+    torch.testing.assert_close(ours, theirs, rtol=1e-8, atol=1e-8)
+    direction = torch.randn(ours.shape, generator=torch.Generator().manual_seed(1), dtype=ours.dtype)
+    found, wanted = (torch.autograd.grad(output, inputs, direction) for output in (ours, theirs))
+    for one, other in zip(found, wanted, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-8, atol=1e-8)
+
+
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("size", SIZES)
+def test_standard_sampling_is_that_of_torchvision(size: tuple[int, int, int, int], reach: float) -> None:
+    features, offsets, weight = random_case(size, reach)
+    rows, columns = offsets.chunk(2, dim=1)
+    interleaved = torch.stack((rows, columns), dim=2).flatten(1, 2)
+    theirs = torchvision.ops.deform_conv2d(features, interleaved, weight, padding=1)
+    assert_equal_with_gradients(deform_conv2d(features, offsets, weight), theirs, (features, offsets, weight))
+
+
+def official_by_hand(features: Tensor, offsets: Tensor, weight: Tensor) -> Tensor:
+    """What the official code computes, pixel by pixel: a grid one pixel too far, and two neighbours clamped each by itself."""
+    n, _, height, width = features.shape
+    rows = []
+    for image, i, j in itertools.product(range(n), range(height), range(width)):
+        value = torch.zeros(len(weight), dtype=weight.dtype)
+        for tap, (dy, dx) in enumerate(itertools.product((-1, 0, 1), repeat=2)):
+            y = i + 1 + dy + offsets[image, tap, i, j]
+            x = j + 1 + dx + offsets[image, 9 + tap, i, j]
+            for row, row_weight in clamped_neighbours(y, height):
+                for column, column_weight in clamped_neighbours(x, width):
+                    sample = row_weight * column_weight * features[image, :, row, column]
+                    value = value + weight[:, :, dy + 1, dx + 1] @ sample
+        rows.append(value)
+    return torch.stack(rows).reshape(n, height, width, -1).permute(0, 3, 1, 2)
+
+
+def clamped_neighbours(coordinate: Tensor, size: int) -> list[tuple[int, Tensor]]:
+    """The two pixels around a coordinate with their bilinear weights, all clamped to the image."""
+    lower = math.floor(coordinate.item())
+    inside = coordinate.clamp(0, size - 1)
+    pixels = [min(max(pixel, 0), size - 1) for pixel in (lower, lower + 1)]
+    return [(pixel, 1 - (pixel - inside).abs()) for pixel in pixels]
+
+
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("size", [(1, 2, 5, 3), (2, 1, 1, 4), (1, 1, 3, 1)])
+def test_official_sampling_is_that_of_a_loop_over_pixels(size: tuple[int, int, int, int], reach: float) -> None:
+    inputs = random_case(size, reach)
+    assert_equal_with_gradients(deform_conv2d(*inputs, sampling="official"), official_by_hand(*inputs), inputs)
+
+
+def test_official_sampling_at_whole_coordinates() -> None:
+    features, offsets, weight = random_case((1, 2, 5, 4), 2.0)
+    whole = (features, offsets.detach().round(), weight)  # the last row and column count double, the first ones do not
+    torch.testing.assert_close(deform_conv2d(*whole, sampling="official"), official_by_hand(*whole))
+
+
+@pytest.mark.parametrize("sampling", ["standard", "official"])
+def test_coordinates_are_exact_in_wide_images(sampling: Sampling) -> None:
+    features, offsets, _ = random_case((1, 1, 3, 4096), 2.0)
+    error = sample_taps(features.float(), offsets.float(), sampling) - sample_taps(features, offsets, sampling)
+    assert error.abs().max() < 1e-2
+
+
+@pytest.mark.parametrize("sampling", ["standard", "official"])
+def test_coordinates_are_float32_under_autocast(sampling: Sampling) -> None:
+    features, offsets, _ = random_case((1, 1, 3, 600), 2.0)  # bfloat16 would round columns beyond 256 to even ones
+    features, offsets = features.float(), offsets.bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        samples = sample_taps(features, offsets, sampling)
+    assert torch.equal(samples, sample_taps(features, offsets.float(), sampling))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_layer_computes_in_the_dtype_of_its_weights(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    layer, features = DeformConv2d(2, 3), torch.rand(1, 2, 6, 5)
+    expected = layer(features)
+    found = layer.to(dtype)(features.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("sampling", ["Official", "torchvision", ""])
+def test_unknown_sampling_is_refused(sampling: str) -> None:
+    with pytest.raises(ValueError, match=r"sampling is '.*', expected one of \('standard', 'official'\)"):
+        DeformConv2d(3, 4, sampling)  # type: ignore[arg-type]

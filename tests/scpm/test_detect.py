@@ -1,0 +1,60 @@
+import pytest
+import torch
+import torch.nn.functional as F
+
+from scpm import SCPM, detect
+
+IMAGES = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture(scope="module")
+def model() -> SCPM:
+    """A network whose output leaves [0, 1] at both ends."""
+    torch.manual_seed(0)
+    model = SCPM().eval()
+    with torch.no_grad():
+        raw, head = model(IMAGES).thickness, model.head.state_dict()
+    head = {"weight": head["weight"] / raw.std(), "bias": (head["bias"] - raw.mean()) / raw.std() + 0.5}
+    model.head.load_state_dict(head)  # mean 0.5, deviation 1
+    return model
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 9), (5, 3), (7, 8), (17, 33), (64, 64)])
+def test_any_size_alone_and_in_a_batch(model: SCPM, size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(1))
+    batch = detect(model, images)
+    assert batch.shape == (2, 1, *size)
+    assert 0 <= batch.min() <= batch.max() <= 1
+    for index in range(2):
+        torch.testing.assert_close(detect(model, images[index]), batch[index], rtol=0, atol=1e-4)
+
+
+def test_thickness_is_the_network_s_output_clamped(model: SCPM) -> None:
+    with torch.no_grad():
+        raw = model(IMAGES).thickness
+    assert raw.min() < 0
+    assert raw.max() > 1
+    torch.testing.assert_close(detect(model, IMAGES), raw.clamp(0, 1), rtol=0, atol=1e-6)
+
+
+def test_border_is_reflected(model: SCPM) -> None:
+    image = torch.rand(1, 3, 13, 22)
+    with torch.no_grad():
+        expected = model(F.pad(image, (0, 2, 0, 3), mode="reflect")).thickness[..., :13, :22].clamp(0, 1)
+    torch.testing.assert_close(detect(model, image), expected, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_dtype_of_the_image_is_kept(model: SCPM, dtype: torch.dtype) -> None:
+    image = torch.rand(3, 8, 10).to(dtype)
+    found = detect(model, image)
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, detect(model, image.float()).to(dtype), rtol=0, atol=1e-6)
+
+
+def test_training_mode_returns_and_statistics_stay() -> None:
+    model = SCPM().train()
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    detect(model, torch.rand(3, 8, 8))
+    assert all(module.training for module in model.modules())
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
