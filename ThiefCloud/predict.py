@@ -22,7 +22,7 @@ from thiefcloud.options import PredictOptions
 
 def main(options: PredictOptions) -> None:
     """Restore every image; those that cannot be read are named at the end."""
-    jobs = plan(options.inputs, options.out)
+    jobs = plan(options.inputs, options.out, thickness=options.thickness)
     model = thiefcloud.load(options.checkpoint)
     device = choose_device(options.device)
     model.to(device)
@@ -42,7 +42,7 @@ def main(options: PredictOptions) -> None:
         raise UserError("these were left out:\n  " + "\n  ".join(failures))
 
 
-def plan(inputs: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
+def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
     """Each image with the file to write; raises before any work is done if an input is missing or two would share a file."""
     jobs: list[tuple[Path, Path]] = []
     out = out.resolve()
@@ -58,12 +58,15 @@ def plan(inputs: Sequence[Path], out: Path) -> list[tuple[Path, Path]]:
     writers: dict[Path, Path] = {}
     sources = {source.resolve().with_suffix("") for source, _ in jobs}
     for source, target in jobs:
-        name = target.with_suffix("")
-        if name in writers:
-            raise UserError(f"{writers[name]} and {source} would both be written as {name}; restore them into different folders.")
-        if name in sources:
-            raise UserError(f"{source} would be replaced by its restored image; choose another --out.")
-        writers[name] = source
+        restored = target.with_suffix("")
+        for name in (restored, restored.with_name(f"{restored.name}_thickness"))[: 1 + thickness]:
+            if name in writers:
+                raise UserError(
+                    f"{writers[name]} and {source} would both be written as {name}; restore them into different folders."
+                )
+            if name in sources:
+                raise UserError(f"{name} is one of the images to restore and would be replaced; choose another --out.")
+            writers[name] = source
     if not jobs:
         raise UserError(f"there is no image to restore but those in {out}, which is where results go.")
     return jobs

@@ -50,8 +50,8 @@ def main(options: TrainOptions) -> None:
         announce(options, data, world)
         criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg).to(world.device)
         batches = TrainingBatches(data, crop=options.crop, seed=options.seed, world=world)
-        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         mixed = Mixed(options.precision, world.device)
+        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         model.to(world.device)
         trainee = Trainee("thiefcloud", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
         saved = trainee.resume(last) if resuming else None
@@ -151,8 +151,8 @@ def finish_epochs(trainee: Trainee[ThiefCloud], folder: RunFolder, scenes: Seque
     if scores["val/psnr"] > progress.best:
         progress.best = scores["val/psnr"]
         trainee.save_best(folder.best)
-    trainee.save_last(folder.last)
     folder.record(progress.step, progress.history, lambda: pictures(model, scenes))
+    trainee.save_last(folder.last)
     if trainee.world.is_main:
         print(
             f"SCPM {PHASES[progress.phase]}, epoch {progress.epoch}: loss {losses['loss']:.4f}, "

@@ -120,7 +120,7 @@ def find_clear(root: Path) -> dict[str, dict[str, Path]]:
         images = named_images(root)
         parts = {"train": images, "test": images}
     train = parts.setdefault("train", {})
-    if "val" not in parts and train:
+    if "val" not in parts and len(train) > 1:
         chosen = validation_names(list(train))
         parts["val"] = {name: path for name, path in train.items() if name in chosen}
         parts["train"] = {name: path for name, path in train.items() if name not in chosen}

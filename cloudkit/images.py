@@ -75,7 +75,7 @@ def read_image(path: Path, *, bands: int = 3) -> Tensor:
             f"{path} has {pixels.shape[-1]} bands, expected {bands}. Write a copy with only the bands that are "
             "wanted (red, green, blue, in this order), or use a network made for that number of bands."
         )
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())  # a copy of its own: Pillow's pixels are read-only
 
 
 def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:

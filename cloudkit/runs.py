@@ -61,7 +61,7 @@ def read_options(kind: type[Options], folder: Path) -> Options:
         )
     try:
         return _from_plain(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise UserError(f"{path} does not hold the options of this script ({error}); name the folder of another run.") from error
 
 

@@ -38,8 +38,8 @@ def main(options: PriorTrainOptions) -> None:
         torch.manual_seed(options.seed)
         model = SCPM().to(world.device)
         batch_of, validation = open_data(options, world)
-        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         mixed = Mixed(options.precision, world.device)
+        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         trainee = Trainee("scpm", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
         saved = trainee.resume(folder.last) if options.resume and folder.last.exists() else None
         trainee.begin_phase(make_optimizer(options, model))
@@ -62,8 +62,8 @@ def main(options: PriorTrainOptions) -> None:
             if -scores["val/mae"] > progress.best:
                 progress.best = -scores["val/mae"]
                 trainee.save_best(folder.best)
-            trainee.save_last(folder.last)
             folder.record(progress.step, progress.history, lambda: pictures(trainee.best_model, validation))
+            trainee.save_last(folder.last)
             if world.is_main:
                 print(
                     f"step {progress.step}: loss {losses['loss']:.4f}, validation MAE {scores['val/mae']:.4f}, "

@@ -165,3 +165,10 @@ class PredictOptions:
     """Stored value that means 1 (white). Default: 255 for 8 bits, 65535 for 16; 10000 is usual for reflectance."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if not self.inputs:
+            raise ValueError("no inputs are given, expected at least one image or folder to restore.")
+        if self.peak is not None:
+            require_positive(peak=self.peak)
