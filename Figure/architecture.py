@@ -1,0 +1,249 @@
+"""Draw the networks and their training as Figure/architecture.svg, with nothing but the standard library.
+
+    python Figure/architecture.py
+
+Coordinates are pixels of a page 1000 wide, about a README's width. Panels are placed by their corners, all else by its centre.
+"""
+# ruff: noqa: RUF001 (multiplication signs, minus signs and Greek letters are meant)
+
+import argparse
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+from xml.sax.saxutils import escape
+
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 968" width="1000" height="968" role="img">
+<title>SCPM and the removal network of ThiefCloud, the blocks AFE and PGFF, and the training</title><style>
+text {font: 13px Helvetica, Arial, sans-serif; text-anchor: middle; fill: #1f2937} text.start {text-anchor: start}
+text.math {font: italic 16px Cambria, Georgia, "Times New Roman", serif} text.end {text-anchor: end} text.bold {font-weight: 600}
+text.scale {fill: #1d5fa8} text.offset {fill: #a8480f} .box {stroke-width: 1.5} .dashed {stroke-dasharray: 5 3}
+.line {fill: none; stroke: #4b5563; stroke-width: 1.6} .start-dot {marker-start: url(#dot)} .end-tip {marker-end: url(#tip)}
+.conv {fill: #dce8f6; stroke: #4a78b0} .deformable {fill: #fde2c4; stroke: #c4731a} .frozen {fill: #e8eaed; stroke: #8b949e}
+.prior {fill: #e9dff6; stroke: #7d5bb5} .afe {fill: #d9f0e1; stroke: #358a5c} .pgff {fill: #fbdcdf; stroke: #b64c5a}
+.panel {fill: #f4f6f8; stroke: #d0d7de} rect.card {fill: #fff} .plain {stroke: #d0d7de}
+</style><defs>
+<marker id="tip" refX="7.5" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path
+ d="M0 0L8 4L0 8Z" fill="#4b5563"/></marker><marker id="dot" refX="3" refY="3" markerWidth="6" markerHeight="6"
+ markerUnits="userSpaceOnUse"><circle cx="3" cy="3" r="3" fill="#4b5563"/></marker>
+<g id="plus" class="line"><circle r="8" style="fill: #fff"/><path d="M-5 0H5M0 -5V5"/></g>
+<g id="times"><use href="#plus" transform="rotate(45)"/></g>
+<circle id="gap" r="5" fill="#f4f6f8"/><path id="black" d="M-36 -36H36V36H-36Z"/>
+<g id="ground" stroke-dasharray="none" transform="translate(-36 -36)"><path d="M0 0H72V72H0Z" fill="#86ab6b"/>
+<path d="M0 0H30L24 26 0 32Z" fill="#cb7"/><path d="M30 0H72V9L26 22Z" fill="#695"/><path d="M24 54L44 52L42 72H21Z" fill="#dc8"/>
+<path d="M0 34L24 28L20 72H0Z" fill="#5d8a4c"/><path d="M26 26L48 20L44 48L24 50Z" fill="#a9c07c"/>
+<path d="M69 14C52 24 62 40 50 52Q46 57 46 69" fill="none" stroke="#3f78a8" stroke-width="6" stroke-linecap="square"/></g>
+<radialGradient id="mist"><stop offset=".2" stop-color="#fff" stop-opacity=".9"/>
+<stop offset="1" stop-color="#fff" stop-opacity="0"/></radialGradient>
+<g id="cloud" fill="url(#mist)"><ellipse cx="-11" cy="-14" rx="25" ry="17"/><ellipse cx="9" cy="-3" rx="27" ry="16"/>
+<ellipse cx="16" cy="21" rx="19" ry="13"/></g>
+<rect id="frame" x="-36" y="-36" width="72" height="72" fill="none" stroke="#1f2937" stroke-width="1.6"/>
+</defs>
+<rect x=".5" y=".5" width="999" height="967" rx="14" fill="#fff" stroke="#d0d7de"/>
+"""
+
+
+class Canvas:
+    """SVG elements in drawing order. Looks are classes of HEAD's style sheet; "dashed" marks what only training needs."""
+
+    svg = HEAD
+
+    def text(self, x: float, y: float, content: str, look: str = "") -> None:
+        """Lines of text, the first one's baseline at y."""
+        for row, line in enumerate(content.splitlines()):
+            self.svg += f'<text class="{look}" x="{x:g}" y="{y + 16 * row:g}">{escape(line)}</text>\n'
+
+    def panel(self, x: float, y: float, width: float, height: float, title: str = "", look: str = "panel") -> None:
+        """A background area, placed by its corner."""
+        self.svg += f'<rect class="{look}" x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="8"/>\n'
+        self.text(x + 11, y + 20, title, "start bold")
+
+    def box(self, x: float, y: float, width: float, height: float, content: str, look: str = "conv", count: int = 1) -> None:
+        """A block of a network, or as many equal ones behind each other."""
+        for behind in reversed(range(count)):
+            left, top = x - width / 2 + 3 * behind, y - height / 2 - 3 * behind
+            self.svg += f'<rect class="box {look}" x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}" rx="5"/>\n'
+        self.text(x, y + 4.5 - 8 * content.count("\n"), content)
+
+    def arrows(self, *paths: str, look: str = "end-tip") -> None:
+        """Arrows along SVG path data; "start-dot" where they branch off another line."""
+        for path in paths:
+            self.svg += f'<path class="line {look}" d="{path}"/>\n'
+
+    def chain(self, y: float, *stops: tuple[float, float], look: str = "end-tip") -> None:
+        """Arrows along a row from each stop, the centre and width of a block, to the next."""
+        self.arrows(*(f"M{x0 + w0 / 2:g} {y:g}H{x1 - w1 / 2:g}" for (x0, w0), (x1, w1) in pairwise(stops)), look=look)
+
+    def symbols(self, x: float, y: float, *names: str, look: str = "") -> None:
+        """Definitions of HEAD, one on the other."""
+        self.svg += "".join(f'<use href="#{name}" class="{look}" x="{x:g}" y="{y:g}"/>' for name in names) + "\n"
+
+
+class Level(NamedTuple):
+    """One level of both networks."""
+
+    number: int
+    y: int  # of its main line
+    width: int
+    scale: str
+    depth: int  # AFEs on the shallow features
+
+
+LEVELS = (Level(1, 98, 24, "H × W", 3), Level(2, 254, 48, "H/2 × W/2", 2), Level(3, 410, 96, "H/4 × W/4", 2))
+TOP, DEEPEST, PITCH = LEVELS[0].y, LEVELS[-1].y, LEVELS[1].y - LEVELS[0].y
+PRIOR_LANE, SHALLOW_LANE = 54, -44  # where, seen from a level's main line, the prior comes in and the shallow features pass
+THICKNESS, BLOCKS, TRAINING = DEEPEST + PRIOR_LANE + 82, 594, 826
+IMAGE, ENCODER, DECODER, SIMAM, MAPS = 56, 152, 232, 307, 367  # columns of SCPM, from left to right
+SHALLOW, AFES, SUM, FUSION, PGFF, HEADS, OUTPUT = 474, 584, 634, 694, 771, 843, 940  # and of the removal network
+
+
+def draw_removal(canvas: Canvas) -> None:
+    """The removal network, whose level 1 restores the image; the outputs of the deeper levels exist for the loss."""
+    canvas.text(20, 36, "(a) ThiefCloud", "start bold")
+    canvas.text(20, 55, "SCPM sees how thick the cloud is, and its features guide\nthe removal network at three scales.", "start")
+    canvas.panel(424, TOP - 78, 466, DEEPEST - TOP + 154, "Removal network")
+    canvas.symbols(IMAGE, TOP + PRIOR_LANE / 2, "ground", "cloud", "frame")
+    canvas.text(IMAGE, TOP + 79, "cloudy image\n3 × H × W")
+    canvas.arrows(f"M{IMAGE + 36} {TOP}H{SHALLOW - 36}")
+    for level in LEVELS:
+        draw_level(canvas, level)
+    for row, look in enumerate(("conv", "deformable", "conv dashed")):
+        canvas.box(618, DEEPEST + 102 + 16 * row, 20, 11, "", look)
+    canvas.text(634, DEEPEST + 106, "convolutions\ndeformable\nonly in training", "start")
+    blocks = "down: conv, PixelUnshuffle(2)\nup: conv, PixelShuffle(2)\nhead: PixelShuffle(r), conv\nfusion: join, conv, ReLU"
+    canvas.text(770, DEEPEST + 106, blocks, "start")
+
+
+def draw_level(canvas: Canvas, level: Level) -> None:
+    """One level from its shallow features to its output, and its ties to the levels above and below."""
+    y, prior, bypass, deeper = level.y, level.y + PRIOR_LANE, level.y + SHALLOW_LANE, level.number > 1
+    dashed = " dashed" if deeper else ""
+    canvas.text(882, y - 42, f"Level {level.number}", "end bold")
+    canvas.text(882, y - 26, f"{level.width} × {level.scale}", "end")
+    canvas.arrows(f"M522 {y}V{bypass}H{PGFF}V{y - 20}", look="start-dot end-tip" + dashed)
+    if deeper:
+        canvas.symbols(FUSION, bypass, "gap")
+        canvas.box(FUSION, y - 68, 86, 20, f"up {level.width} → {level.width // 2}")
+        canvas.arrows(f"M{FUSION} {y - 26}V{y - 58}", f"M{FUSION} {y - 78}V{y - PITCH + 64}")
+    if y < DEEPEST:
+        canvas.arrows(f"M{SHALLOW} {y}V{y + PITCH - 20}")
+        canvas.symbols(SHALLOW, prior, "gap")
+    canvas.panel(532, y - 34, 117, 53, look="card afe")
+    canvas.arrows(f"M541 {y}V{y - 26}H{SUM}V{y - 8}", look="start-dot end-tip")
+    canvas.chain(y, (SHALLOW, 72), (AFES, 60), (SUM, 16), (FUSION, 60))
+    canvas.chain(prior, (AFES, 76), (FUSION, 60))
+    canvas.chain(y, (FUSION, 60), (PGFF, 52), (HEADS, 52), (OUTPUT, 72), look="end-tip" + dashed)
+    source = f"down\n{level.width // 2} → {level.width}" if deeper else f"shallow\nCNN\n3 → {level.width}"
+    canvas.box(SHALLOW, y, 72, 40 if deeper else 54, source)
+    canvas.box(AFES, y, 60, 24, f"AFE × {level.depth}", "afe", count=level.depth)
+    canvas.symbols(SUM, y, "plus")
+    canvas.box(AFES, prior, 76, 26, "prior AFE", "afe")
+    canvas.box(FUSION, y + 19, 60, 90, "fusion")
+    canvas.box(PGFF, y, 52, 40, "PGFF", "pgff" + dashed)
+    canvas.box(HEADS, y, 52, 40, f"head\nr = {2 ** (level.number - 1)}", "conv" + dashed)
+    canvas.symbols(OUTPUT, y, "ground", "frame", look=dashed)
+    canvas.text(OUTPUT, y + 53, "supervision" if deeper else "restored image", "" if deeper else "bold")
+    canvas.text(OUTPUT, y + 69, "3 × H × W")
+
+
+def draw_scpm(canvas: Canvas) -> None:
+    """The U-Net, whose levels lie on the lines on which their feature maps leave for the removal network."""
+    first, last, centre = TOP + PRIOR_LANE, DEEPEST + PRIOR_LANE, (ENCODER + DECODER) // 2
+    canvas.panel(112, first - 45, 294, THICKNESS + 32 - first + 45, "SCPM, the cloud prior")
+    canvas.panel(MAPS - 25, first - 29, 56, last - first + 70, look="card prior")
+    for level in LEVELS:
+        y, size, side, deeper = level.y + PRIOR_LANE, level.scale.split()[0], 38 - 6 * level.number, level.number > 1
+        canvas.chain(y, (ENCODER, 58), (DECODER, 58), (SIMAM, 52), (MAPS, side))
+        canvas.chain(y, (MAPS + 6, side), (AFES, 76))
+        for column in (ENCODER, DECODER):
+            canvas.box(column, y, 58, 36, f"{level.width // 2}\n{size}", "conv" if deeper else "deformable")
+        canvas.box(SIMAM, y, 52, 36, "conv\nSimAM" if deeper else "SimAM", "prior")
+        canvas.box(MAPS, y, side, side, "12", "prior", count=3)
+        canvas.text(MAPS + 3, y + side / 2 + 15, size)
+        if deeper:
+            canvas.arrows(f"M{ENCODER} {y - PITCH + 18}V{y - 18}", f"M{DECODER} {y - 18}V{y - PITCH + 18}")
+    canvas.box(centre, THICKNESS, 54, 36, "96\nH/8")
+    canvas.box(MAPS - 16, THICKNESS, 94, 52, "upsample,\nconcatenate,\n1×1 conv")
+    canvas.arrows(
+        f"M{IMAGE + 36} {first}H{ENCODER - 29}", f"M{MAPS + 3} {last + 41}V{THICKNESS - 26}", f"M{MAPS + 31} {THICKNESS}H438"
+    )
+    canvas.arrows(f"M{ENCODER} {last + 18}V{THICKNESS}H{centre - 27}", f"M{centre + 27} {THICKNESS}H{DECODER}V{last + 18}")
+    canvas.symbols(474, THICKNESS - 4, "black", "cloud", "frame")
+    canvas.text(520, THICKNESS - 7, "thickness\n1 × H × W", "start")
+
+
+def draw_afe(canvas: Canvas) -> None:
+    """The lattice of AFE."""
+    canvas.panel(20, BLOCKS, 554, 218, "(b) AFE, adaptive feature enhancement")
+    upper, middle, lower = BLOCKS + 60, BLOCKS + 102, BLOCKS + 144
+    canvas.arrows(f"M48 {middle}H62V{upper}H168", f"M138 {lower}H168", f"M341 {upper}H362", f"M264 {lower}H362", look="")
+    canvas.arrows(f"M62 {middle}V{lower}H74", look="start-dot end-tip")
+    for left, rising, falling in ((168, "M₁", "M₂"), (362, "M₃", "M₄")):
+        for y, down, gate in ((lower, -1, rising), (upper, 1, falling)):
+            canvas.arrows(f"M{left} {y}h80", f"M{left} {y}l82.2 {78.5 * down}", look="start-dot end-tip")
+            canvas.box(left + 26, y + 25 * down, 28, 20, gate, "prior")
+            canvas.symbols(left + 88, y, "plus")
+    canvas.arrows(f"M264 {upper}H277", f"M458 {upper}H512V{middle - 14}", f"M458 {lower}H512V{middle + 14}", f"M547 {middle}H568")
+    for x, y, width, content in ((106, lower, 64, "block 0"), (309, upper, 64, "block 1"), (512, middle, 70, "1×1 conv")):
+        canvas.box(x, y, width, 28, content)
+    canvas.text(38, middle + 5, "x", "math")
+    for x, y, name in ((168, lower + 20, "f"), (256, upper - 14, "p"), (362, upper - 11, "g"), (256, lower + 22, "q")):
+        canvas.text(x, y, name, "math")
+    canvas.text(31, BLOCKS + 187, "A gate carries M(z) · z, M(z) = ½ (MLP(mean z) + MLP(std z)), in (0, 1) per channel.", "start")
+    canvas.text(31, BLOCKS + 205, "A block is three 3×3 convs, c → ¾c → ¾c → c, each with LeakyReLU(0.05).", "start")
+
+
+def draw_pgff(canvas: Canvas) -> None:
+    """PGFF and the scattering model that it mirrors."""
+    canvas.panel(588, BLOCKS, 392, 218, "(c) PGFF, physics-guided feature fusion")
+    rail, fused = BLOCKS + 52, BLOCKS + 120
+    canvas.text(599, rail + 4.5, "shallow", "start")
+    canvas.text(599, fused + 4.5, "fused", "start")
+    canvas.chain(rail, (600, 100), (820, 16), (900, 16), (974, 16))
+    canvas.arrows(f"M638 {fused}H660", f"M750 {fused}H900V{rail + 8}")
+    canvas.arrows(f"M820 {fused}V{rail + 8}", look="start-dot end-tip")
+    canvas.box(705, fused, 90, 26, "conv, ReLU")
+    for x, symbol, name, look in ((820, "times", "1 + γ", "scale"), (900, "plus", "β", "offset")):
+        canvas.box(x, fused - 21, 48, 20, "conv")
+        canvas.symbols(x, rail, symbol)
+        canvas.text(x + 9, rail + 27, name, f"start math {look}")
+    columns = ((640, ""), (670, ""), (712, ""), (746, ""), (782, "scale"), (824, ""), (886, "offset"))
+    for y, terms in ((160, "out|=|shallow|·|(1 + γ)|+|β"), (184, "J|=|I|·|(1 / t)|+|A (1 − 1 / t)")):
+        for (x, look), term in zip(columns, terms.split("|"), strict=True):
+            canvas.text(x, BLOCKS + y, term, f"math {look}")
+    canvas.text(784, BLOCKS + 206, "the scattering model I = J t + A (1 − t), solved for J")
+
+
+def draw_training(canvas: Canvas) -> None:
+    """SCPM's own training, then the two phases of the whole network."""
+    canvas.panel(20, TRAINING, 960, 126, "(d) Training")
+    canvas.text(
+        968, TRAINING + 20, "Both phases: 2.4 MSE(level 1) + 0.3 MSE(level 2) + 0.3 MSE(level 3) + 0.04 perceptual", "end"
+    )
+    phases = (
+        ("First: SCPM alone", "SCPM learns", "L1 on thickness; SGD 1e-4, 20,000 steps"),
+        ("Phase 1: SCPM frozen", "SCPM frozen", "Adam 5e-4, 200 epochs"),
+        ("Phase 2: SCPM tunable", "SCPM learns", "from phase 1's best; Adam 3e-4, 200 epochs"),
+    )
+    for number, (title, prior, recipe) in enumerate(phases):
+        x, y = 180 + 320 * number, TRAINING + 32
+        canvas.panel(x - 148, y, 296, 84, title, "card plain")
+        canvas.box(x - 68 if number else x, y + 43, 126, 24, prior, "frozen" if "frozen" in prior else "prior")
+        canvas.text(x, y + 74, recipe)
+        if number:
+            canvas.box(x + 68, y + 43, 126, 24, "removal learns", "afe")
+            canvas.arrows(f"M{x - 172} {y + 43}h24")
+
+
+def main() -> None:
+    """Write the drawing."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".svg"), help="file to write")
+    arguments = parser.parse_args()
+    canvas = Canvas()
+    for draw in (draw_removal, draw_scpm, draw_afe, draw_pgff, draw_training):
+        draw(canvas)
+    arguments.out.write_text(canvas.svg + "</svg>\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
