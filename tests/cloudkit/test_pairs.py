@@ -1,0 +1,100 @@
+import math
+import random
+from pathlib import Path
+
+import pytest
+
+from cloudkit.images import natural_key
+from cloudkit.pairs import CLEAR_FOLDERS, CLOUDY_FOLDERS, DataError, hashed_order, match_pairs, pair_folders, validation_names
+from tests.helpers import touch
+
+
+def folders(tmp_path: Path, cloudy: list[str], clear: list[str]) -> tuple[Path, Path]:
+    touch(tmp_path / "cloudy", cloudy)
+    touch(tmp_path / "clear", clear)
+    return tmp_path / "cloudy", tmp_path / "clear"
+
+
+@pytest.mark.parametrize(
+    ("cloudy", "clear", "name"),
+    [
+        ("7.png", "7.png", "7"),
+        ("7.png", "7.jpg", "7"),
+        ("7.PNG", "7.tif", "7"),
+        ("7-inputs.png", "7-targets.png", "7"),
+        ("a_cloudy.png", "a_clear.png", "a"),
+        ("a_cloud.png", "a_reference.png", "a"),
+        ("a-hazy.png", "a_GT.png", "a"),
+        ("a.b_haze.png", "a.b.png", "a.b"),
+    ],
+)
+def test_names_match(tmp_path: Path, cloudy: str, clear: str, name: str) -> None:
+    pairs, unpaired = match_pairs(*folders(tmp_path, [cloudy], [clear]))
+    assert [(pair.name, pair.cloudy.name, pair.clear.name) for pair in pairs] == [(name, cloudy, clear)]
+    assert unpaired == 0
+
+
+def test_by_name_not_by_position(tmp_path: Path) -> None:
+    """Some images of either side have no partner, so that positions differ; the order of the files on disk is random."""
+    numbers = list(range(30))
+    random.Random(0).shuffle(numbers)
+    pairs, unpaired = match_pairs(*folders(tmp_path, [f"{n}.png" for n in numbers[:25]], [f"{n}.jpg" for n in numbers[5:]]))
+    assert unpaired == 10
+    assert all(pair.cloudy.stem == pair.clear.stem == pair.name for pair in pairs)
+    assert [pair.name for pair in pairs] == [str(n) for n in sorted(numbers[5:25])]
+
+
+def test_no_common_name(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no image in .*cloudy has the name of one in .*clear .*1\.png and 2\.png"):
+        match_pairs(*folders(tmp_path, ["1.png"], ["2.png"]))
+
+
+@pytest.mark.parametrize("names", [["1.png", "1.jpg"], ["1.png", "1-inputs.png"]])
+def test_two_files_of_one_name(tmp_path: Path, names: list[str]) -> None:
+    with pytest.raises(DataError, match=r"cloudy holds two images named 1: 1\S* and 1\S*; keep one"):
+        match_pairs(*folders(tmp_path, names, ["1.png"]))
+
+
+def test_usual_names_of_folders(tmp_path: Path) -> None:
+    for number, (cloudy, clear) in enumerate((a, b) for a in CLOUDY_FOLDERS for b in CLEAR_FOLDERS):
+        root = tmp_path / str(number)
+        for folder in (cloudy.upper(), clear, "mask", "." + CLOUDY_FOLDERS[0]):
+            (root / folder).mkdir(parents=True)
+        assert pair_folders(root) == (root / cloudy.upper(), root / clear)
+
+
+def test_missing_and_ambiguous_folders(tmp_path: Path) -> None:
+    assert pair_folders(tmp_path / "absent") is None
+    (tmp_path / "haze").mkdir()
+    assert pair_folders(tmp_path) is None
+    for folder in ("gt", "cloudy"):
+        (tmp_path / folder).mkdir()
+    with pytest.raises(DataError, match="holds cloudy and haze; expected one of"):
+        pair_folders(tmp_path)
+
+
+def test_hashed_order_is_fixed_for_all_time() -> None:
+    assert hashed_order(str(n) for n in range(10)) == ["9", "8", "4", "3", "0", "1", "7", "2", "6", "5"]
+
+
+@pytest.mark.parametrize("count", [2, 3, 10, 11, 100, 320])
+def test_validation_is_a_tenth_and_depends_on_names_alone(count: int) -> None:
+    names = [str(n) for n in range(count)]
+    chosen = validation_names(names)
+    assert len(chosen) == math.ceil(count / 10)
+    assert chosen < set(names)
+    random.Random(0).shuffle(names)
+    assert validation_names(names) == chosen
+
+
+def test_validation_takes_neighbours_together() -> None:
+    """Neighbouring numbers are often neighbouring places; a whole block leaves its neighbours behind only at its ends."""
+    chosen = sorted(validation_names([f"scene{n}_a" for n in range(300)]), key=natural_key)
+    numbers = [int(name[5:-2]) for name in chosen]
+    assert len({n // 10 for n in numbers}) == 3
+    assert all(n in numbers for first in numbers for n in range(first // 10 * 10, first // 10 * 10 + 10))
+
+
+def test_one_image_cannot_be_split() -> None:
+    with pytest.raises(DataError, match="1 image to train on, expected at least 2"):
+        validation_names(["a"])

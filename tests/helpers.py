@@ -1,0 +1,123 @@
+"""What the tests of cloudkit and of the scripts share: tiny images on disk, and scripts run as their user runs them."""
+
+import itertools
+import re
+import runpy
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from cloudkit.checkpoints import read_file
+from cloudkit.images import write_image
+
+ROOT = Path(__file__).resolve().parents[1]
+SIMULATE, TRAIN_CD, TEST_CD = (ROOT / "SCPM" / "src" / name for name in ("simulate.py", "train_cd.py", "test_cd.py"))
+TRAIN, TEST, PREDICT = (ROOT / "ThiefCloud" / name for name in ("train.py", "test.py", "predict.py"))
+
+
+class Killed(BaseException):
+    """Stands for a kill inside a script: no script catches it."""
+
+
+def run_script(script: Path, *arguments: object) -> int:
+    """Run a script in this process as if from the command line, and return its exit status."""
+    before = sys.argv
+    sys.argv = [str(script), *map(str, arguments)]
+    try:
+        runpy.run_path(str(script), run_name="__main__")
+    except SystemExit as stop:
+        return int(stop.code or 0)
+    finally:
+        sys.argv = before
+    return 0
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int) -> None:
+    """Let a method raise `Killed` when it is called for the nth time, instead of doing its work."""
+    original, calls = getattr(owner, method), itertools.count(1)
+
+    def counted(*arguments: Any, **named: Any) -> Any:
+        if next(calls) == call:
+            raise Killed
+        return original(*arguments, **named)
+
+    monkeypatch.setattr(owner, method, counted)
+
+
+def noise(seed: int = 0, *, bands: int = 3, height: int = 16, width: int = 16) -> Tensor:
+    """An image (bands, H, W) of random values in [0, 1]."""
+    return torch.rand(bands, height, width, generator=torch.Generator().manual_seed(seed))
+
+
+def write_images(folder: Path, names: Iterable[str], *, bands: int = 3, height: int = 16, width: int = 16) -> None:
+    """Write an image of its own under each file name."""
+    for index, name in enumerate(names):
+        write_image(folder / name, noise(index, bands=bands, height=height, width=width))
+
+
+def write_pairs(root: Path, count: int, *, height: int = 16, width: int = 16) -> Path:
+    """Write cloudy/ and clear/ pairs named 0.png, 10.png, ...: each in a block of its own. Returns the folder."""
+    for index in range(count):
+        clear = noise(index, height=height, width=width)
+        write_image(root / "clear" / f"{10 * index}.png", clear)
+        write_image(root / "cloudy" / f"{10 * index}.png", 0.5 * clear + 0.4)
+    return root
+
+
+def write_thickness_pairs(root: Path, count: int, *, folders: tuple[str, str] = ("cloudy", "thickness")) -> Path:
+    """Write cloudy images and thickness maps. Returns the folder."""
+    for index in range(count):
+        write_image(root / folders[0] / f"{10 * index}.png", noise(index))
+        write_image(root / folders[1] / f"{10 * index}.png", noise(index, bands=1))
+    return root
+
+
+def touch(folder: Path, names: Iterable[str]) -> None:
+    """Make empty files, for code that looks at names alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+def tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
+    """All tensors of nested dicts and lists, by their path."""
+    if isinstance(value, Tensor):
+        return {prefix: value}
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
+    return {name: tensor for key, part in items for name, tensor in tensors(part, f"{prefix}/{key}").items()}
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    """Both checkpoints hold bit-equal tensors (weights, averaged weights, optimizer) and equal progress."""
+    first, second = read_file(one), read_file(other)
+    left, right = tensors(first), tensors(second)
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+    if "training" in first:
+        assert first["training"]["progress"] == second["training"]["progress"]
+
+
+def assert_one_error(text: str, *parts: object) -> None:
+    """What stderr shows is one error line, after progress bars if any, that holds each part; no traceback."""
+    assert "Traceback" not in text
+    lines = [line for line in text.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert text.splitlines()[-1] == lines[0]
+    for part in parts:
+        assert str(part) in lines[0]
+
+
+def random_pixels(dtype: type, *shape: int) -> np.ndarray:
+    """Random pixels over the whole range of an integer type."""
+    return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
+
+
+def squeezed(text: str) -> str:
+    """Text without the frames and line breaks that help and errors of the command line are set in."""
+    return " ".join(re.sub(r"[\u2500-\u257f|]", " ", text).split())

@@ -1,0 +1,148 @@
+import ast
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import scpm.options
+import simulate
+import thiefcloud.options
+from scpm import CloudOptions
+from tests.helpers import PREDICT, ROOT, SIMULATE, TEST, TEST_CD, TRAIN, TRAIN_CD, assert_one_error, run_script, squeezed
+
+SCRIPTS: dict[Path, type[Any]] = {
+    SIMULATE: simulate.SimulateOptions,
+    TRAIN_CD: scpm.options.PriorTrainOptions,
+    TEST_CD: scpm.options.PriorTestOptions,
+    TRAIN: thiefcloud.options.TrainOptions,
+    TEST: thiefcloud.options.TestOptions,
+    PREDICT: thiefcloud.options.PredictOptions,
+}
+each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+
+
+def documented_fields(kind: type[Any]) -> Iterator[tuple[str, str]]:
+    """Each field of a dataclass and of those it inherits from, and the docstring under it."""
+    for base in kind.__mro__[:-1]:
+        body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
+        for field, below in zip(body, [*body[1:], None], strict=True):
+            if isinstance(field, ast.AnnAssign):
+                text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+                yield ast.unparse(field.target), " ".join(str(text).split())
+
+
+@each_script
+def test_help_shows_each_option_with_its_help(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script(script, "--help") == 0
+    shown = squeezed(capsys.readouterr().out)
+    options = [(f"--{name.replace('_', '-')}", text) for name, text in documented_fields(SCRIPTS[script])]
+    if "--clouds" in dict(options):
+        options += [(f"--clouds.{name.replace('_', '-')}", text) for name, text in documented_fields(CloudOptions)]
+    assert len(options) > 4
+    for option, text in options:
+        assert option in shown or option == "--inputs"
+        assert len(text) > 5, f"{option} has no help"
+        assert text[:25] in shown
+
+
+@each_script
+def test_the_commands_of_the_manual_are_of_this_script_and_have_options_that_exist(script: Path) -> None:
+    manual = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
+    commands = [line.split("#")[0].split() for line in manual.splitlines() if line.startswith(("    python", "    torchrun"))]
+    known = {f"--{name.replace('_', '-')}" for name, _ in documented_fields(SCRIPTS[script])} | {"--nproc-per-node"}
+    known |= {f"--clouds.{name.replace('_', '-')}" for name, _ in documented_fields(CloudOptions)}
+    assert len(commands) > 1
+    for command in commands:
+        assert script.relative_to(ROOT).as_posix() in command
+        assert {word for word in command if word.startswith("--")} <= known
+
+
+@each_script
+@pytest.mark.parametrize(
+    "arguments", [["--no-such-option", "1"], ["--device"], ["--out", "a", "b", "--device", "cpu", "--clouds.opacity", "x"]]
+)
+def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script(script, *arguments) == 2
+    shown = capsys.readouterr()
+    assert shown.err
+    assert "Traceback" not in shown.err
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "message"),
+    [
+        (TRAIN_CD, ["--clear", "a", "--pairs", "b"], "--clear and --pairs exclude each other"),
+        (TRAIN_CD, ["--crop", "12"], "--crop is 12, expected a multiple of 8, for example 8."),
+        (TRAIN_CD, ["--crop", "0"], "--crop is 0, expected more than 0."),
+        (TRAIN_CD, ["--ema", "1.0"], "--ema is 1.0, expected 0 (none) or a decay below 1"),
+        (TRAIN_CD, ["--ema", "-0.1"], "--ema is -0.1"),
+        (TRAIN_CD, ["--steps", "0"], "--steps is 0, expected more than 0."),
+        (TRAIN_CD, ["--save-every", "-1"], "--save-every is -1, expected more than 0."),
+        (TRAIN_CD, ["--lr", "nan"], "--lr is nan, expected more than 0."),
+        (TRAIN_CD, ["--preset", "fast"], "fast"),
+        (TEST_CD, ["--clear", "a", "--images", "b"], "--images, --pairs and --clear exclude each other"),
+        (TRAIN, ["--crop", "20"], "--crop is 20, expected a multiple of 8, for example 16."),
+        (TRAIN, ["--ema", "1"], "--ema is 1.0"),
+        (TRAIN, ["--epochs-frozen", "-1"], "must not be negative"),
+        (TRAIN, ["--epochs-frozen", "0", "--epochs-tunable", "0"], "nor both 0"),
+        (TRAIN, ["--batch-tunable", "0"], "--batch-tunable is 0, expected more than 0."),
+        (TRAIN, ["--perceptual", "-1"], "--perceptual is -1.0, expected 0 or more."),
+        (TRAIN, ["--dataset", "rice1"], "--dataset rice1 needs --root DIR"),
+        (TRAIN, ["--dataset", "rice3", "--root", "x"], "rice3"),
+        (TEST, ["--dataset", "folder"], "--dataset folder needs --root DIR"),
+        (PREDICT, ["a.png", "--peak", "0"], "--peak is 0.0, expected more than 0."),
+        (PREDICT, ["a.png", "--peak", "-1"], "--peak is -1.0, expected more than 0."),
+        (PREDICT, [], "no inputs are given"),
+    ],
+)
+def test_contradictions_are_refused(
+    script: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    assert run_script(script, *arguments, "--out", out) == 2
+    shown = capsys.readouterr()
+    assert message in squeezed(shown.err + shown.out)
+    assert "Traceback" not in shown.err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "parts"),
+    [
+        (SIMULATE, ["--clear", "absent"], ["absent"]),
+        (TRAIN_CD, ["--clear", "absent"], ["absent is no folder"]),
+        (TRAIN_CD, ["--pairs", "absent"], ["absent holds no thickness pairs", "T_Simulated/ and T_Cmask/"]),
+        (TRAIN_CD, ["--resume"], ["holds no run to resume"]),
+        (TEST_CD, ["--images", "absent"], ["absent", "best.pt"]),
+        (TRAIN, ["--dataset", "rice1", "--root", "absent"], ["absent is no folder; --root names"]),
+        (TRAIN, ["--root", "absent", "--prior", "absent.pt"], ["absent is no folder"]),
+        (TRAIN, ["--resume"], ["holds no run to resume"]),
+        (TEST, ["--dataset", "tcloud", "--root", "."], ["no tcloud in .", "T-CLOUD/{train,test}/{cloud,reference}"]),
+        (PREDICT, ["absent.png"], ["there is no image or folder absent.png"]),
+    ],
+)
+def test_missing_files_are_named_in_one_line(
+    script: Path,
+    arguments: list[str],
+    parts: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if script == TEST_CD:
+        parts = ["there are no weights", "SCPM/src/train_cd.py trains SCPM"]
+        arguments = [*arguments, "--checkpoint", "absent.pt"]
+    assert run_script(script, *arguments, "--out", tmp_path / "out") == 2
+    assert_one_error(capsys.readouterr().err, *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_scripts_are_run_with_their_own_command_line() -> None:
+    """The helper that all these tests rest on leaves the real command line as it was."""
+    before = list(sys.argv)
+    run_script(PREDICT, "--help")
+    assert sys.argv == before

@@ -1,0 +1,145 @@
+"""ThiefCloud/test.py, run as its user runs it."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
+from torch import Tensor
+
+import thiefcloud
+from cloudkit.images import read_unit, write_image
+from tests.helpers import TEST, assert_one_error, noise, run_script, write_images, write_pairs
+from thiefcloud.scoring import summarise
+
+NAMES = ["0", "10", "20"]
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> Path:
+    return write_pairs(tmp_path / "pairs", 3, height=19, width=26)
+
+
+def reference(image: Tensor, clear: Tensor) -> list[float]:
+    """The scores of the issue, by scikit-image."""
+    x, y = (t.permute(1, 2, 0).double().numpy() for t in (image, clear))
+    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
+    return [
+        peak_signal_noise_ratio(y, x, data_range=1),
+        structural_similarity(y, x, channel_axis=-1, data_range=1),
+        structural_similarity(y, x, channel_axis=-1, data_range=1, **gaussian),
+    ]
+
+
+def means(rows: list[list[float]]) -> dict[str, object]:
+    return {
+        name: pytest.approx(float(value), abs=1e-4)
+        for name, value in zip(("psnr", "ssim", "ssim_gaussian"), np.mean(rows, 0), strict=True)
+    }
+
+
+def read(out: Path) -> tuple[dict, list[dict[str, str]]]:
+    with (out / "metrics.csv").open(newline="") as file:
+        return json.loads((out / "metrics.json").read_text()), list(csv.DictReader(file))
+
+
+def test_scores_pictures_and_files(pairs: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out"
+    arguments = ["--dataset", "folder", "--root", pairs, "--checkpoint", checkpoint, "--device", "cpu", "--panels", 2]
+    assert run_script(TEST, *arguments, "--out", out) == 0
+    model = thiefcloud.load(checkpoint)
+    before, after = [], []
+    for name in NAMES:
+        cloudy, clear = (read_unit(pairs / kind / f"{name}.png") for kind in ("cloudy", "clear"))
+        restored = thiefcloud.restore(model, cloudy)
+        before.append(reference(cloudy, clear))
+        after.append(reference(restored, clear))
+        torch.testing.assert_close(read_unit(out / "restored" / f"{name}.png"), restored, rtol=0, atol=0.51 / 255)
+    metrics, rows = read(out)
+    assert metrics == {"protocol": "plain", "count": 3, "input": means(before), "restored": means(after)}
+    assert [row["name"] for row in rows] == NAMES
+    for row, scores in zip(rows, np.concatenate((before, after), 1), strict=True):
+        assert [float(value) for value in list(row.values())[1:]] == pytest.approx(scores, abs=2e-5)
+    assert list(rows[0]) == ["name", *(f"{kind}_{metric}" for kind in ("input", "restored") for metric in metrics["input"])]
+    assert sorted(path.name for path in (out / "panels").iterdir()) == ["0.png", "10.png"]
+    panel = read_unit(out / "panels" / "0.png")
+    torch.testing.assert_close(panel[:, -19:, :26], read_unit(pairs / "cloudy" / "0.png"))
+    torch.testing.assert_close(panel[:, -19:, -26:], read_unit(pairs / "clear" / "0.png"))
+    table = capsys.readouterr().out
+    assert f"{np.mean(after, 0)[0]:.2f}" in table
+    assert "mean of 3" in table
+
+
+def test_images_that_another_method_restored(pairs: Path, tmp_path: Path) -> None:
+    rows = []
+    for seed, name in enumerate(NAMES):
+        image = noise(seed + 50, height=19, width=26)
+        write_image(tmp_path / "other" / f"{name}.tif", image, bits=16)
+        rows.append(reference(read_unit(tmp_path / "other" / f"{name}.tif"), read_unit(pairs / "clear" / f"{name}.png")))
+    out = tmp_path / "out"
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", tmp_path / "other", "--panels", -1, "--out", out]
+    assert run_script(TEST, *arguments) == 0
+    assert read(out)[0]["restored"] == means(rows)
+    assert not (out / "restored").exists()
+    assert len(list((out / "panels").iterdir())) == 3
+
+
+def test_an_infinite_psnr_is_null_and_counted_apart(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments) == 0
+    metrics, rows = read(tmp_path / "out")
+    assert metrics["restored"] == {"psnr": None, "ssim": 1.0, "ssim_gaussian": 1.0, "psnr_infinite": 3}
+    assert "psnr_infinite" not in metrics["input"]
+    assert [row["restored_psnr"] for row in rows] == ["inf"] * 3
+    assert "inf" in capsys.readouterr().out
+
+
+def test_the_mean_leaves_infinite_values_out() -> None:
+    finite, infinite = (
+        {"psnr": 20.0, "ssim": 0.5, "ssim_gaussian": 0.4},
+        {"psnr": float("inf"), "ssim": 1.0, "ssim_gaussian": 1.0},
+    )
+    summary = summarise([("a", finite, infinite), ("b", finite, finite), ("c", finite, {**finite, "psnr": 30.0})])
+    assert summary["input"] == {"psnr": 20.0, "ssim": 0.5, "ssim_gaussian": pytest.approx(0.4)}
+    assert summary["restored"] == {
+        "psnr": 25.0,
+        "ssim": pytest.approx(2 / 3),
+        "ssim_gaussian": pytest.approx(0.6),
+        "psnr_infinite": 1,
+    }
+
+
+def test_simulated_clouds_are_the_same_every_time(checkpoint: Path, tmp_path: Path) -> None:
+    write_images(tmp_path / "chips" / "test", ["a.png", "b.png"])
+    write_images(tmp_path / "chips" / "train", ["c.png"])
+    for out in ("one", "other"):
+        arguments = ["--root", tmp_path / "chips", "--checkpoint", checkpoint, "--device", "cpu", "--out", tmp_path / out]
+        assert run_script(TEST, *arguments) == 0
+    assert read(tmp_path / "one") == read(tmp_path / "other")
+    assert [row["name"] for row in read(tmp_path / "one")[1]] == ["a", "b"]
+
+
+def test_mistakes_are_one_line(
+    pairs: Path, checkpoint: Path, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "some", ["0.png", "10.png"], height=19, width=26)
+    write_images(tmp_path / "sizes", ["0.png", "10.png", "20.png"])
+    write_images(tmp_path / "train only" / "train" / "cloudy", ["0.png"])
+    write_images(tmp_path / "train only" / "train" / "clear", ["0.png"])
+    small = write_pairs(tmp_path / "small", 2, height=10)
+    for arguments, parts in (
+        (["--restored", tmp_path / "some"], ["holds no restored image for 20; expected 20.png"]),
+        (["--restored", tmp_path / "sizes"], ["0 cannot be scored", "(1, 3, 16, 16) and (1, 3, 19, 26)"]),
+        (["--restored", tmp_path / "absent"], ["absent does not exist"]),
+        (["--root", tmp_path / "train only"], ["there is no image for test"]),
+        (["--root", small], ["0 cannot be scored", "10x16 pixels, expected at least 11x11"]),
+        (["--checkpoint", prior], ["prior.pt holds the network 'scpm', expected 'thiefcloud'"]),
+        (["--checkpoint", tmp_path / "absent.pt"], ["ThiefCloud/train.py trains ThiefCloud"]),
+    ):
+        common = ["--dataset", "folder", "--root", pairs, "--checkpoint", checkpoint, "--device", "cpu"]
+        assert run_script(TEST, *common, *arguments, "--out", tmp_path / "out") == 2
+        assert_one_error(capsys.readouterr().err, *parts)
+        assert not (tmp_path / "out" / "metrics.json").exists()

@@ -1,0 +1,309 @@
+"""Stage 2's training, run as its user runs it, on images of 16 pixels."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import cloudkit.metrics
+import thiefcloud
+from cloudkit.checkpoints import read_file
+from cloudkit.runs import RunFolder
+from cloudkit.training import Trainee
+from tests.helpers import (
+    TEST,
+    TRAIN,
+    Killed,
+    assert_one_error,
+    assert_same_state,
+    break_at,
+    run_script,
+    write_images,
+    write_pairs,
+)
+from thiefcloud.losses import RestorationLoss
+
+SMALL = ["--preset", "quick", "--crop", 8, "--batch-frozen", 2, "--batch-tunable", 2, "--validate-every", 1, "--device", "cpu"]
+TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2]  # of two steps each: four pairs, one of which serves for validation
+ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
+
+
+@pytest.fixture(scope="module")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs"), 4)
+
+
+@pytest.fixture(scope="module")
+def common(pairs: Path, prior: Path) -> list[object]:
+    return ["--dataset", "folder", "--root", pairs, "--prior", prior, *SMALL]
+
+
+@pytest.fixture(scope="module")
+def unbroken(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """The folder of a run through both phases, with averaged weights or without; made once."""
+    made: dict[float, Path] = {}
+
+    def run(ema: float) -> Path:
+        if ema not in made:
+            made[ema] = tmp_path_factory.mktemp("unbroken") / "run"
+            assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", made[ema]) == 0
+        return made[ema]
+
+    return run
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return json.loads((run / "history.json").read_text())
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Both runs ended in the same weights, bit for bit, on the same way."""
+    for name in ("last.pt", "best.pt", "frozen.pt"):
+        assert_same_state(one / name, other / name)
+    assert history(one) == history(other)
+    first, second = (EventAccumulator(str(run)).Reload() for run in (one, other))
+    assert first.Tags() == second.Tags()
+    for tag in first.Tags()["scalars"]:
+        left, right = ([(event.step, event.value) for event in run.Scalars(tag)] for run in (first, second))
+        assert left == right
+
+
+def test_a_run_leaves_all_it_should(unbroken: Callable[[float], Path]) -> None:
+    run = unbroken(0.0)
+    names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents")}
+    assert names == {"best.pt", "last.pt", "frozen.pt", "options.json", "history.json"}
+    records = history(run)
+    assert [(record["phase"], record["epoch"], record["step"]) for record in records] == [
+        (0, 1, 2),
+        (0, 2, 4),
+        (1, 1, 6),
+        (1, 2, 8),
+    ]
+    assert read_file(run / "last.pt")["training"]["progress"]["history"] == records
+    best = max(record["val/psnr"] for record in records)
+    assert read_file(run / "best.pt")["score"] == best
+    assert read_file(run / "frozen.pt")["score"] == max(record["val/psnr"] for record in records[:2])
+    assert json.loads(json.dumps(read_file(run / "best.pt")["options"])) == json.loads((run / "options.json").read_text())
+    events = EventAccumulator(str(run)).Reload()
+    assert set(events.Tags()["scalars"]) == {"train/loss", "val/psnr", "val/ssim"}
+    assert [event.step for event in events.Scalars("val/psnr")] == [2, 4, 6, 8]
+    assert [event.value for event in events.Scalars("val/psnr")] == pytest.approx([r["val/psnr"] for r in records], abs=1e-5)
+    (images,) = events.Tags()["images"]
+    assert [event.step for event in events.Images(images)] == [2, 4, 6, 8]
+    assert events.Images(images)[0].width >= 4 * 16  # cloudy, thickness, restored, clear
+
+
+def test_best_weights_score_what_they_say(unbroken: Callable[[float], Path], pairs: Path, tmp_path: Path) -> None:
+    """Validation is whole images in full precision: test.py finds the same score for the validation image."""
+    run = unbroken(0.0)
+    arguments = ["--dataset", "folder", "--root", pairs, "--checkpoint", run / "best.pt", "--device", "cpu"]
+    assert run_script(TEST, *arguments, "--out", tmp_path) == 0
+    score = f"{read_file(run / 'best.pt')['score']:.6f}"
+    assert score in [line.split(",")[4] for line in (tmp_path / "metrics.csv").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.6])
+def test_the_prior_is_frozen_then_tuned(unbroken: Callable[[float], Path], prior: Path, ema: float) -> None:
+    before = read_file(prior)["model"]
+    frozen, last = (read_file(unbroken(ema) / name)["model"] for name in ("frozen.pt", "last.pt"))
+    assert [name for name, value in before.items() if not torch.equal(frozen[f"prior.{name}"], value)] == []
+    kept = {name for name, value in before.items() if torch.equal(last[f"prior.{name}"], value)}
+    assert kept == {"head.weight", "head.bias"}  # no term of the loss sees them
+
+
+def test_averaged_weights_are_kept_apart(unbroken: Callable[[float], Path]) -> None:
+    last = read_file(unbroken(0.6) / "last.pt")
+    training = last["training"]
+    assert not torch.equal(last["model"]["shallow.weight"], training["model"]["shallow.weight"])
+    assert torch.equal(last["model"]["shallow.weight"], training["averaged"]["module.shallow.weight"])
+    thiefcloud.load(unbroken(0.6) / "last.pt")
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.6])
+def test_the_tunable_phase_starts_from_the_best_frozen_weights(
+    common: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+) -> None:
+    """Validation is made to like the first epoch best, and the tunable phase to change next to nothing."""
+    falling = iter((3.0, 2.0, 1.0))
+    monkeypatch.setattr(cloudkit.metrics, "psnr", lambda image, clear: torch.tensor([next(falling)]))
+    stand_still = ["--lr-tunable", 1e-12, "--lr-end", 1e-12, "--epochs-tunable", 1]
+    assert run_script(TRAIN, *common, *TWO_PHASES, *stand_still, "--ema", ema, "--out", tmp_path / "run") == 0
+    frozen, last = (read_file(tmp_path / "run" / name) for name in ("frozen.pt", "last.pt"))
+    assert (frozen["score"], frozen["step"], last["step"]) == (3.0, 2, 6)
+    for weights in (last["model"], last["training"]["model"]):
+        torch.testing.assert_close(weights["shallow.weight"], frozen["model"]["shallow.weight"], rtol=0, atol=1e-7)
+
+
+BREAKS = {
+    "before anything was saved": (Trainee, "_step", 2),
+    "between the first best.pt and last.pt": (RunFolder, "record", 1),
+    "after the frozen phase was saved": (Trainee, "begin_phase", 2),
+    "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 3),
+    "within a tunable epoch": (Trainee, "_step", 8),
+}
+
+
+@pytest.mark.parametrize(
+    ("point", "ema"), [*((point, 0.0) for point in BREAKS), ("between best.pt and last.pt of the tunable phase", 0.6)]
+)
+def test_a_killed_run_goes_on_bit_for_bit(
+    common: list[object],
+    unbroken: Callable[[float], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    point: str,
+    ema: float,
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        break_at(patched, *BREAKS[point])
+        with pytest.raises(Killed):
+            run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", run)
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    assert_same_run(run, unbroken(ema))
+
+
+def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
+    """Else the kill "between best.pt and last.pt of the tunable phase" would show nothing."""
+    records = history(unbroken(0.0))
+    assert records[2]["val/psnr"] > max(record["val/psnr"] for record in records[:2])
+
+
+def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
+    common: list[object], unbroken: Callable[[float], Path], tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    arguments = [*common, *TWO_PHASES, "--ema", 0.0, "--out", run]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    process = subprocess.Popen([sys.executable, TRAIN, *map(str, arguments)], env=environment, stderr=subprocess.PIPE)
+    records, delay = random.choice([1, 2]), random.uniform(0, 0.2)
+    print(f"killed {delay:.3f} s after record {records}")  # shown if the test fails
+    while not (run / "history.json").exists() or len(history(run)) < records:
+        assert process.poll() is None
+        time.sleep(0.005)
+    time.sleep(delay)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert process.returncode == -signal.SIGKILL
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    assert_same_run(run, unbroken(0.0))
+
+
+def test_a_finished_run_stays_as_it_is(
+    unbroken: Callable[[float], Path], common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    before = {path.name: path.read_bytes() for path in run.glob("*.pt")}
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    assert {path.name: path.read_bytes() for path in run.glob("*.pt")} == before
+    assert "best validation PSNR" in capsys.readouterr().out
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 2
+    assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
+
+
+def test_resuming_needs_the_data_but_not_the_prior(
+    common: list[object], tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, copy = tmp_path / "run", tmp_path / "prior.pt"
+    copy.write_bytes(prior.read_bytes())
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--prior", copy, "--out", run) == 0
+    copy.unlink()
+    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-tunable", 1, "--lr-tunable", 1e-5) == 0
+    assert "resuming with epochs_tunable = 1 instead of 0" in capsys.readouterr().out
+    assert [(record["phase"], record["epoch"]) for record in history(run)] == [(0, 1), (1, 1)]
+
+
+def test_a_non_finite_loss_keeps_the_last_good_state(
+    common: list[object],
+    unbroken: Callable[[float], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    calls: list[int] = []
+    forward = RestorationLoss.forward
+
+    def poisoned(self: RestorationLoss, *arguments: Any) -> dict[str, torch.Tensor]:
+        calls.append(1)
+        losses = forward(self, *arguments)
+        return {name: value * float("nan") for name, value in losses.items()} if len(calls) == 3 else losses
+
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        patched.setattr(RestorationLoss, "forward", poisoned)
+        assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run) == 2
+    assert_one_error(capsys.readouterr().err, "the loss is nan around step 3", "last.pt", "--resume", "--precision fp32")
+    saved = read_file(run / "last.pt")
+    assert saved["training"]["progress"]["epoch"] == 1
+    assert all(value.isfinite().all() for value in saved["training"]["model"].values())
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    assert_same_run(run, unbroken(0.0))
+
+
+def test_bf16_trains(common: list[object], tmp_path: Path) -> None:
+    losses = []
+    for precision in ("fp32", "bf16"):
+        arguments = [*common, *ONE_EPOCH, "--precision", precision, "--out", tmp_path / precision]
+        assert run_script(TRAIN, *arguments) == 0
+        losses.append(history(tmp_path / precision)[0]["train/loss"])
+    assert losses[1] == pytest.approx(losses[0], rel=0.05)
+    assert losses[1] != losses[0]
+
+
+def test_fp16_needs_a_gpu(common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--precision", "fp16", "--out", tmp_path / "run") == 2
+    assert_one_error(capsys.readouterr().err, "fp16 does not train on the CPU; choose --precision fp32 or bf16")
+    assert not (tmp_path / "run").exists()
+
+
+def test_simulated_clouds(tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path / "chips", [f"{10 * n}.png" for n in range(3)])
+    arguments = ["--root", tmp_path / "chips", "--prior", prior, "--epochs-frozen", 0, "--epochs-tunable", 1, *SMALL]
+    for run in ("one", "other"):
+        assert run_script(TRAIN, *arguments, "--out", tmp_path / run) == 0
+    assert "clouds simulated over clear images (2 train, 1 val, 3 test)" in capsys.readouterr().out
+    assert_same_state(tmp_path / "one" / "last.pt", tmp_path / "other" / "last.pt")
+    assert not (tmp_path / "one" / "frozen.pt").exists()
+
+
+def test_named_set_without_prior(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The paper's recipe is the default of a named set; the tree is RICE1's."""
+    write_pairs(tmp_path / "RICE1", 6)
+    (tmp_path / "RICE1" / "cloudy").rename(tmp_path / "RICE1" / "cloud")
+    (tmp_path / "RICE1" / "clear").rename(tmp_path / "RICE1" / "label")
+    arguments = ["--dataset", "rice1", "--root", tmp_path, "--untrained-prior", "--perceptual", 0, *ONE_EPOCH]
+    small = ["--crop", 8, "--batch-frozen", 2, "--device", "cpu"]
+    assert run_script(TRAIN, *arguments, *small, "--out", tmp_path / "run") == 0
+    shown = capsys.readouterr().out
+    assert "rice1: 6 pairs" in shown
+    assert "prior: untrained" in shown
+    options = json.loads((tmp_path / "run" / "options.json").read_text())
+    assert (options["preset"], options["pixel"], options["lr_frozen"], options["epochs_tunable"]) == ("paper", "mse", 5e-4, 0)
+
+
+def test_other_mistakes_are_one_line(common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_images(tmp_path / "only" / "test" / "cloudy", ["0.png"])
+    write_images(tmp_path / "only" / "test" / "clear", ["0.png"])
+    write_pairs(tmp_path / "one", 1)
+    for arguments, parts in (
+        (["--prior", tmp_path / "absent.pt"], ["absent.pt", "SCPM/src/train_cd.py trains SCPM"]),
+        (["--root", tmp_path / "only"], ["there is no image for train"]),
+        (["--root", tmp_path / "one"], ["there is no image for val"]),
+        (["--crop", 64], ["smaller than the crop of 64; choose a smaller --crop"]),
+        (["--device", "nonsense"], ["the device 'nonsense' cannot be used here"]),
+        (["--perceptual", 0.1, "--vgg", tmp_path / "absent.pt"], ["absent.pt"]),
+    ):
+        assert run_script(TRAIN, *common, *arguments, "--out", tmp_path / "run") == 2
+        assert_one_error(capsys.readouterr().err, *parts)
+        assert not (tmp_path / "run").exists()
