@@ -18,7 +18,8 @@ import thiefcloud
 from cloudkit.cli import SAMPLE, format_table, parser, run
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
-from cloudkit.images import find_images, read_unit, write_image
+from cloudkit.images import read_unit, write_image
+from cloudkit.pairs import images_by_pair
 from cloudkit.panels import side_by_side, stacked
 from cloudkit.scenes import Scene
 from thiefcloud.data import open_data
@@ -76,7 +77,7 @@ def network(options: TestOptions) -> Restorer:
 
 def reader(folder: Path) -> Restorer:
     """What takes restored images from a folder, by name."""
-    files = {path.stem: path for path in find_images(folder, recursive=False)}
+    files = images_by_pair(folder)
 
     def restore(scene: Scene) -> tuple[Tensor, None]:
         if scene.name not in files:

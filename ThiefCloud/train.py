@@ -26,7 +26,7 @@ from cloudkit.images import write_atomically
 from cloudkit.metrics import psnr, ssim
 from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, training_parser
-from cloudkit.scenes import Scene, mean_scores
+from cloudkit.scenes import Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
 from thiefcloud import ThiefCloud, restore, restore_and_detect
@@ -44,6 +44,7 @@ def main(options: TrainOptions) -> None:
         data = open_data(options)
         data.require("train")
         data.require("val")
+        check_scenes(data.val, world, smallest=7)
         last = (options.out or OUT) / LAST
         resuming = options.resume and last.exists()
         model = thiefcloud.load(last) if resuming else new_model(options)

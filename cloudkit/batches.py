@@ -64,7 +64,7 @@ class Sampler:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps after which every image was drawn at least once."""
+        """Steps that draw about every image once: exactly so where the batch divides their number."""
         return -(-self.count // self.batch)
 
     def draws(self, step: int) -> list[Draw]:

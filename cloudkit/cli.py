@@ -27,11 +27,7 @@ def run(
     With THIEFCLOUD_TRACEBACK=1 in the environment the traceback is shown instead.
     """
     try:
-        try:
-            options = parse(sys.argv[1:] if arguments is None else arguments)
-        except ValueError as error:  # __post_init__ of the options
-            raise UserError(str(error)) from error
-        main(options)
+        main(parse(sys.argv[1:] if arguments is None else arguments))
     except (UserError, OSError) as error:
         if os.environ.get("THIEFCLOUD_TRACEBACK") == "1":
             raise

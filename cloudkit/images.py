@@ -59,7 +59,8 @@ def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
 def read_image(path: Path, *, bands: int = 3) -> Tensor:
     """Read an image as it is stored: uint8, uint16 or float32, (bands, H, W).
 
-    A gray image is repeated over the bands; an alpha channel is dropped; the orientation that a camera noted is applied.
+    A gray image is repeated over the bands, or taken from equal ones; an alpha channel is dropped; the orientation that a camera
+    noted is applied.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -70,6 +71,8 @@ def read_image(path: Path, *, bands: int = 3) -> Tensor:
         pixels = pixels[..., :-1]
     if pixels.shape[-1] == 1:
         pixels = np.repeat(pixels, bands, axis=-1)
+    elif bands == 1 and (pixels == pixels[..., :1]).all():  # gray, saved as colour
+        pixels = pixels[..., :1]
     if pixels.shape[-1] != bands:
         raise ImageError(
             f"{path} has {pixels.shape[-1]} bands, expected {bands}. Write a copy with only the bands that are "

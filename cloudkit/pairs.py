@@ -51,7 +51,7 @@ def match_pairs(cloudy: Path, clear: Path) -> tuple[list[Pair], int]:
     Raises:
         DataError: no name is common, or one folder holds two images of one name.
     """
-    left, right = _by_name(cloudy), _by_name(clear)
+    left, right = images_by_pair(cloudy), images_by_pair(clear)
     names = sorted(left.keys() & right.keys(), key=natural_key)
     if not names:
         raise DataError(
@@ -59,6 +59,23 @@ def match_pairs(cloudy: Path, clear: Path) -> tuple[list[Pair], int]:
             "pairs are matched by name, so name both files of a pair alike."
         )
     return [Pair(name, left[name], right[name]) for name in names], len(left.keys() ^ right.keys())
+
+
+def images_by_pair(folder: Path) -> dict[str, Path]:
+    """The images right in a folder by the name of their pair: the file's stem without a role such as "-inputs".
+
+    Raises:
+        FileNotFoundError: the folder is not there or holds no image.
+        DataError: two images have one name.
+    """
+    paths = find_images(folder, recursive=False)
+    named: dict[str, Path] = {}
+    for path in paths:
+        name = _ROLE.sub("", path.stem)
+        if name in named:
+            raise DataError(f"{folder} holds two images named {name}: {named[name].name} and {path.name}; keep one.")
+        named[name] = path
+    return named
 
 
 def pair_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -105,17 +122,6 @@ def _block(name: str) -> str:
     """The name with its last number divided by ten; the name itself where it has no number."""
     match = re.search(r"(\d+)(\D*)$", name)
     return f"{name[: match.start()]}{int(match[1]) // 10}{match[2]}" if match else name
-
-
-def _by_name(folder: Path) -> Mapping[str, Path]:
-    paths = find_images(folder, recursive=False)
-    named: dict[str, Path] = {}
-    for path in paths:
-        name = _ROLE.sub("", path.stem)
-        if name in named:
-            raise DataError(f"{folder} holds two images named {name}: {named[name].name} and {path.name}; keep one.")
-        named[name] = path
-    return named
 
 
 def _only_subfolder(folder: Path, names: Sequence[str]) -> Path | None:

@@ -87,6 +87,8 @@ class RunFolder:
                     raise UserError(f"{out} holds a run already; go on with it by --resume, or name another folder with --out.")
                 print(f"the earlier run is kept as {_move_aside(self.path)}")
             self.path.mkdir(parents=True, exist_ok=True)
+            for leftover in self.path.glob(".*-*.pt"):  # half-written files of a run that was killed while saving
+                leftover.unlink()
             text = json.dumps(plain(options), indent=2) + "\n"
             write_atomically(self.path / OPTIONS_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
         world.barrier()

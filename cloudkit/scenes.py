@@ -8,6 +8,7 @@ from tqdm import tqdm
 
 from cloudkit.batches import check_same_size
 from cloudkit.distributed import World
+from cloudkit.errors import UserError
 from cloudkit.images import read_unit
 from cloudkit.pairs import Pair
 
@@ -56,3 +57,16 @@ def mean_scores(
     if not mine:  # more processes than scenes: take part in the exchange with empty hands, under the same names
         sums = dict.fromkeys(score(scenes[0]), 0.0)
     return world.means(sums, len(mine))
+
+
+def check_scenes(scenes: Sequence[Scene], world: World, *, smallest: int) -> None:
+    """Read every scene once, so that a damaged or tiny one is found before hours of training rather than after.
+
+    Raises:
+        UserError: a scene cannot be read, or is smaller than `smallest` pixels; the message names it.
+    """
+    for index in tqdm(world.share(range(len(scenes))), desc="checking validation images", leave=False, disable=not world.is_main):
+        scene = scenes[index]
+        height, width = scene.truth.shape[1:]
+        if min(height, width) < smallest:
+            raise UserError(f"{scene.name} is {height}x{width} pixels, expected at least {smallest}x{smallest} to validate on.")

@@ -23,7 +23,7 @@ from cloudkit.distributed import World, join_world
 from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
 from cloudkit.runs import RunFolder, training_parser
-from cloudkit.scenes import PairScenes, Scene, mean_scores
+from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
 from scpm.options import OUT, PRESETS, PriorTrainOptions
@@ -38,6 +38,7 @@ def main(options: PriorTrainOptions) -> None:
         torch.manual_seed(options.seed)
         model = SCPM().to(world.device)
         batch_of, validation = open_data(options, world)
+        check_scenes(validation, world, smallest=1)
         mixed = Mixed(options.precision, world.device)
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         trainee = Trainee("scpm", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))

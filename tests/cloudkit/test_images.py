@@ -361,3 +361,12 @@ def test_real_files_are_read(folder: str, bands: int) -> None:
         image = read_unit(path, bands=bands)
         assert min(image.shape[1:]) >= 256
         assert image.std() > 0.001
+
+
+def test_a_gray_map_saved_as_colour_has_one_band(tmp_path: Path) -> None:
+    gray = noise(bands=1)
+    write_image(tmp_path / "gray.png", gray.expand(3, -1, -1))
+    torch.testing.assert_close(read_unit(tmp_path / "gray.png", bands=1), gray, rtol=0, atol=0.51 / 255)
+    write_image(tmp_path / "colour.png", noise(bands=3))
+    with pytest.raises(ImageError, match="has 3 bands, expected 1"):
+        read_unit(tmp_path / "colour.png", bands=1)

@@ -77,6 +77,16 @@ def test_the_default_folder_is_moved_aside(tmp_path: Path, capsys: pytest.Captur
     assert found == {"scpm": "2", "scpm-1": "0", "scpm-2": "1"}
 
 
+def test_what_a_kill_left_half_written_is_removed(tmp_path: Path) -> None:
+    folder(tmp_path / "run", tmp_path)
+    leftover, kept = tmp_path / "run" / ".last-abc.pt", tmp_path / "run" / "last.pt"
+    leftover.touch()
+    kept.touch()
+    folder(tmp_path / "run", tmp_path, resume=True)
+    assert not leftover.exists()
+    assert kept.exists()
+
+
 def test_history_and_tensorboard(tmp_path: Path) -> None:
     first = folder(tmp_path / "run", tmp_path)
     history: list[Mapping[str, float]] = []

@@ -8,7 +8,7 @@ from cloudkit.errors import UserError
 from cloudkit.images import write_image
 from cloudkit.pairs import Pair
 from cloudkit.panels import side_by_side, stacked
-from cloudkit.scenes import PairScenes, Scene, mean_scores
+from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
 from tests.helpers import noise
 
 CPU = torch.device("cpu")
@@ -33,6 +33,16 @@ def test_scenes_are_read_from_pairs(tmp_path: Path, bands: int) -> None:
 def test_sizes_that_differ(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"cloudy\.tif is 16x16 and .*truth\.tif is 16x17 pixels"):
         PairScenes([pair(tmp_path, "a", width=17)])[0]
+
+
+def test_scenes_too_small_or_damaged_are_found_beforehand(tmp_path: Path) -> None:
+    scenes = PairScenes([pair(tmp_path, "a")])
+    check_scenes(scenes, World(0, 1, CPU), smallest=16)
+    with pytest.raises(UserError, match="a is 16x16 pixels, expected at least 17x17"):
+        check_scenes(scenes, World(0, 1, CPU), smallest=17)
+    (tmp_path / "truth.tif").write_bytes(b"no image")
+    with pytest.raises(UserError, match=r"truth\.tif cannot be read"):
+        check_scenes(scenes, World(0, 1, CPU), smallest=1)
 
 
 def test_means_over_all_scenes() -> None:

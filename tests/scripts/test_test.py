@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,15 @@ def test_images_that_another_method_restored(pairs: Path, tmp_path: Path) -> Non
     assert read(out)[0]["restored"] == means(rows)
     assert not (out / "restored").exists()
     assert len(list((out / "panels").iterdir())) == 3
+
+
+def test_restored_images_may_carry_their_role_in_the_name(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
+    for path in (pairs / "clear").iterdir():
+        shutil.copy(path, tmp_path / "other" / f"{path.stem}-inputs{path.suffix}")
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", tmp_path / "other", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments) == 0
+    assert read(tmp_path / "out")[0]["restored"]["psnr_infinite"] == 3
 
 
 def test_an_infinite_psnr_is_null_and_counted_apart(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
