@@ -82,7 +82,7 @@ class PriorTrainOptions:
 
 PRESETS = {
     "paper": PriorTrainOptions(),
-    "quick": PriorTrainOptions(preset="quick", steps=300, batch=8, crop=96, optimizer="adam", lr=2e-3, save_every=100),
+    "quick": PriorTrainOptions(preset="quick", steps=300, batch=8, crop=64, optimizer="adam", lr=2e-3, save_every=100),
 }
 
 
