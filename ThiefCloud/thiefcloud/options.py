@@ -120,15 +120,15 @@ PRESETS = {
     "paper": TrainOptions(),
     "quick": TrainOptions(
         preset="quick",
-        epochs_frozen=60,
-        epochs_tunable=30,
+        epochs_frozen=40,
+        epochs_tunable=16,
         batch_frozen=4,
         batch_tunable=4,
         lr_frozen=1e-3,
         crop=64,
         pixel="l1",
         perceptual=0.0,
-        validate_every=15,
+        validate_every=8,
     ),
 }
 
