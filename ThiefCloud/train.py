@@ -25,7 +25,7 @@ from cloudkit.distributed import World, join_world
 from cloudkit.images import write_atomically
 from cloudkit.metrics import psnr, ssim
 from cloudkit.panels import side_by_side
-from cloudkit.runs import LAST, RunFolder, training_parser
+from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
@@ -36,11 +36,13 @@ from thiefcloud.options import OUT, PRESETS, TrainOptions
 from thiefcloud.weights import load_into
 
 PHASES = ("frozen", "tunable")
+FROZEN = "frozen.pt"
 
 
 def main(options: TrainOptions) -> None:
     """Run both phases, validating and saving every `validate_every` epochs."""
     with join_world(options.device) as world:
+        check_folder(options.out, OUT, resume=options.resume)
         data = open_data(options)
         data.require("train")
         data.require("val")
@@ -78,6 +80,8 @@ def train_phase(
 ) -> None:
     """Train one phase from where `trainee.progress` says it is; `saved` is what a resumed optimizer needs."""
     epochs = (options.epochs_frozen, options.epochs_tunable)[phase]
+    if trainee.progress.epoch >= epochs:
+        return
     rate = (options.lr_frozen, options.lr_tunable)[phase]
     batch_of, steps = batches.of_phase(phase, (options.batch_frozen, options.batch_tunable)[phase])
     model, progress = trainee.model, trainee.progress
@@ -88,7 +92,7 @@ def train_phase(
         if progress.epoch == 0 and options.epochs_frozen:
             start_from_best_frozen(trainee, folder)
     trainee.begin_phase(torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate))
-    if saved and progress.epoch:
+    if saved and progress.epoch:  # else the phase begins, with an optimizer of its own
         trainee.resume_optimizer(saved)
 
     while progress.epoch < epochs:
@@ -123,7 +127,7 @@ def announce(options: TrainOptions, data: Data, world: World) -> None:
 
 def start_from_best_frozen(trainee: Trainee[ThiefCloud], folder: RunFolder) -> None:
     """Load the best weights of the frozen phase, kept under a name that the tunable phase does not touch."""
-    frozen = folder.path / "frozen.pt"
+    frozen = folder.path / FROZEN
     if trainee.world.is_main and not frozen.exists():
         write_atomically(frozen, lambda temporary: shutil.copyfile(folder.best, temporary))
     trainee.world.barrier()
@@ -152,6 +156,8 @@ def finish_epochs(trainee: Trainee[ThiefCloud], folder: RunFolder, scenes: Seque
     if scores["val/psnr"] > progress.best:
         progress.best = scores["val/psnr"]
         trainee.save_best(folder.best)
+    if PHASES[progress.phase] == "frozen" and trainee.world.is_main:
+        (folder.path / FROZEN).unlink(missing_ok=True)  # of a tunable phase that a longer frozen one now precedes
     folder.record(progress.step, progress.history, lambda: pictures(model, scenes))
     trainee.save_last(folder.last)
     if trainee.world.is_main:

@@ -107,9 +107,14 @@ def find_clear(root: Path) -> dict[str, dict[str, Path]]:
     test. Validation that is not there is carved from training by `validation_names`.
 
     Raises:
-        DataError: there is no image.
+        DataError: there is no image, or there are pairs.
     """
     root = _existing(Path(root))
+    if pair_folders(root) or _split_pairs(root):
+        raise DataError(
+            f"{root} holds pairs of cloudy and clear images, expected clear ones alone: name the folder of the clear images, or "
+            "the data set (--dataset folder, rice1, ...) if the pairs are meant."
+        )
     parts: dict[str, dict[str, Path]] = {}
     below = subfolders(root)
     for part, names in SPLIT_FOLDERS.items():

@@ -1,11 +1,37 @@
 """Running a network, which wants sizes that are multiples of 8, on images of any size."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+
+def at_any_size(
+    model: nn.Module, images: Tensor, multiple: int, outputs_of: Callable[[Tensor], Sequence[Tensor]]
+) -> tuple[Tensor, ...]:
+    """Run a network on images of any size.
+
+    Args:
+        model: the network, on any device; it runs in eval mode.
+        images: (C, H, W) or (N, C, H, W), floating, in [0, 1].
+        multiple: height and width that the network takes are multiples of it.
+        outputs_of: what is wanted of the network for a batch (N, C, H', W') on its device: maps (N, any, H', W').
+
+    Returns:
+        The maps, cropped to (any, H, W) or (N, any, H, W), clamped to [0, 1], with the dtype and device of `images`.
+
+    Raises:
+        ValueError: images of another type, shape or range.
+    """
+    check_unit_images(images)
+    batch = images if images.ndim == 4 else images[None]
+    height, width = images.shape[-2:]
+    with inference(model):
+        outputs = outputs_of(pad_to_multiple(batch.to(next(model.parameters())), multiple))
+    cropped = tuple(output[..., :height, :width].clamp(0, 1).to(images) for output in outputs)
+    return cropped if images.ndim == 4 else tuple(output[0] for output in cropped)
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:

@@ -18,7 +18,8 @@ from cloudkit.errors import UserError
 from cloudkit.images import write_atomically
 
 Options = TypeVar("Options")
-OPTIONS_FILE, LAST, BEST = "options.json", "last.pt", "best.pt"
+OPTIONS_FILE, HISTORY, LAST, BEST = "options.json", "history.json", "last.pt", "best.pt"
+_FIXED = ("dataset", "preset", "backend", "clouds")  # options that make another run of it
 
 
 def training_parser(
@@ -44,6 +45,8 @@ def training_parser(
             saved = read_options(kind, Path(given.get("out", default_out)))
             options = tyro.cli(kind, args=arguments, default=saved, description=description)
             for name, old, new in _differences(saved, options):
+                if name in _FIXED or (name in ("clear", "pairs") and None in (old, new)):
+                    raise UserError(f"the run has {name} = {old}, which --resume cannot change to {new}; start another run.")
                 print(f"resuming with {name} = {new} instead of {old}")
             return options
         default = presets.get(preset_of(given), next(iter(presets.values())))
@@ -65,6 +68,22 @@ def read_options(kind: type[Options], folder: Path) -> Options:
         raise UserError(f"{path} does not hold the options of this script ({error}); name the folder of another run.") from error
 
 
+def check_folder(out: Path | None, default: Path, *, resume: bool) -> None:
+    """Raise UserError if `RunFolder` will not take this folder, before any work is done.
+
+    A run without last.pt may only be resumed if it was killed before it saved its state for the first time.
+    """
+    folder = Path(out or default)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out {folder} is a file, expected a folder to write the run to.")
+    if out is not None and not resume and (folder / OPTIONS_FILE).exists():
+        raise UserError(f"{out} holds a run already; go on with it by --resume, or name another folder with --out.")
+    history = folder / HISTORY
+    records = len(json.loads(history.read_text(encoding="utf-8"))) if history.exists() else 0
+    if resume and records > 1 and not (folder / LAST).exists():
+        raise UserError(f"{folder / LAST} is missing, so the run cannot go on; name another folder with --out to start anew.")
+
+
 class RunFolder:
     """A run's folder, opened by the main process; the others only know its path.
 
@@ -83,11 +102,11 @@ class RunFolder:
         self.path, self.world = Path(out or default).resolve(), world
         if world.is_main:
             if not resume and (self.path / OPTIONS_FILE).exists():
-                if out is not None:
-                    raise UserError(f"{out} holds a run already; go on with it by --resume, or name another folder with --out.")
+                check_folder(out, default, resume=resume)
                 print(f"the earlier run is kept as {_move_aside(self.path)}")
             self.path.mkdir(parents=True, exist_ok=True)
-            for leftover in self.path.glob(".*-*.pt"):  # half-written files of a run that was killed while saving
+            leftovers = (path for name in (OPTIONS_FILE, HISTORY, LAST, BEST) for path in self.path.glob(f".{Path(name).stem}-*"))
+            for leftover in leftovers:  # half-written files of a run that was killed while saving
                 leftover.unlink()
             text = json.dumps(plain(options), indent=2) + "\n"
             write_atomically(self.path / OPTIONS_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
@@ -117,7 +136,7 @@ class RunFolder:
             self._writer.add_image(f"val/{name}", picture, step)
         self._writer.flush()
         text = "[\n" + ",\n".join(json.dumps(record) for record in history) + "\n]\n"
-        write_atomically(self.path / "history.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomically(self.path / HISTORY, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
     def close(self) -> None:
         """Finish the TensorBoard file."""

@@ -51,7 +51,12 @@ class Mixed:
         if precision == "fp16" and device.type == "cpu":
             raise UserError("fp16 does not train on the CPU; choose --precision fp32 or bf16.")
         self.precision, self.device = precision, device
-        self.scaler = torch.amp.GradScaler(device.type, enabled=precision == "fp16")
+        self.scaler: torch.amp.GradScaler
+        self.begin()
+
+    def begin(self) -> None:
+        """Forget what fp16 learnt about the size of gradients."""
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "fp16")
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Context in which layers that bear it compute in half precision."""
@@ -94,7 +99,7 @@ class Trainee(Generic[Network]):
         """Take the phase's optimizer; call after what is frozen and what is not has been set."""
         self.optimizer = optimizer
         self.parallel = self.world.wrap(self.model)
-        self.mixed.scaler = torch.amp.GradScaler(self.mixed.device.type, enabled=self.mixed.precision == "fp16")
+        self.mixed.begin()
 
     @property
     def best_model(self) -> Network:

@@ -20,12 +20,14 @@ from pathlib import Path
 from tqdm import tqdm
 
 from cloudkit.batches import Draw
+from cloudkit.checks import require_not_negative, require_positive
 from cloudkit.cli import RUNS, SAMPLE, parser, plain, run
 from cloudkit.datasets import named_images
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
 from cloudkit.images import read_unit, write_image
 from scpm import Backend, CloudOptions, simulator
+from scpm.options import check_clouds
 
 WRITTEN = ("cloudy", "thickness", "clear", "options.json")
 
@@ -52,14 +54,9 @@ class SimulateOptions:
     """Ranges of the physical clouds."""
 
     def __post_init__(self) -> None:
-        if self.copies < 1:
-            raise ValueError(f"copies is {self.copies}, expected at least 1.")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}, expected 0 or more.")
-        if len(self.clouds.wavelengths) != 3:
-            raise ValueError(f"clouds.wavelengths are {self.clouds.wavelengths}, expected three: red, green and blue.")
-        if self.backend == "scg" and self.clouds != CloudOptions():
-            raise ValueError("options of the clouds have no effect on --backend scg; leave them out.")
+        require_positive(copies=self.copies)
+        require_not_negative(seed=self.seed)
+        check_clouds(self.backend, self.clouds, simulated=True)
         clear, out = self.clear.resolve(), self.out.resolve()
         if clear == out or clear in out.parents or out in clear.parents:
             raise ValueError(f"out ({self.out}) and clear ({self.clear}) lie in each other; choose separate folders.")

@@ -20,6 +20,7 @@ from cloudkit.cli import SAMPLE, format_table, parser, run
 from cloudkit.datasets import find_clear, named_images
 from cloudkit.distributed import choose_device
 from cloudkit.images import read_unit, write_atomically, write_image
+from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
 from cloudkit.scenes import PairScenes, Scene
 from scpm.options import PriorTestOptions
@@ -58,7 +59,10 @@ def open_scenes(options: PriorTestOptions) -> tuple[int, Iterator[tuple[str, Ten
         print(splits.note)
     else:
         root = options.clear or SAMPLE
-        scenes = scpm.SimulatedScenes(find_clear(root)["test"], scpm.simulator(options.backend, options.clouds), "thickness")
+        files = find_clear(root)["test"]
+        if not files:
+            raise DataError(f"{root} has train/ but no test/ to score; name the folder of the images themselves.")
+        scenes = scpm.SimulatedScenes(files, scpm.simulator(options.backend, options.clouds), "thickness")
         print(f"{root}: fixed clouds are simulated over {len(scenes)} clear images")
         if options.clear is None:
             print("these are the sample chips; name your own images with --images DIR, --pairs DIR or --clear DIR")

@@ -22,7 +22,7 @@ from cloudkit.datasets import find_clear
 from cloudkit.distributed import World, join_world
 from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
-from cloudkit.runs import RunFolder, training_parser
+from cloudkit.runs import RunFolder, check_folder, training_parser
 from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
@@ -35,6 +35,7 @@ Batch = tuple[Tensor, Tensor]  # cloudy (N, 3, H, W) and thickness (N, 1, H, W)
 def main(options: PriorTrainOptions) -> None:
     """Train, validating and saving every `save_every` steps."""
     with join_world(options.device) as world:
+        check_folder(options.out, OUT, resume=options.resume)
         torch.manual_seed(options.seed)
         model = SCPM().to(world.device)
         batch_of, validation = open_data(options, world)

@@ -33,7 +33,7 @@ class RestorationLoss(nn.Module):
         self.perceptual = PerceptualLoss(load_vgg16(vgg)) if perceptual_weight > 0 else None
 
     def forward(self, result: Restoration, clear: Tensor) -> dict[str, Tensor]:
-        """The losses of a batch: "loss" is their weighted sum, "pixel" and "perceptual" its parts before weighting the latter."""
+        """The losses of a batch: "loss", and with a perceptual part also "pixel" and "perceptual", whose weighted sum it is."""
         outputs = [output for output in (result.restored, result.half, result.quarter) if output is not None]
         if len(outputs) != len(LEVEL_WEIGHTS):
             raise ValueError("levels 2 and 3 are missing from the result; expected a forward pass with supervision=True.")

@@ -6,10 +6,11 @@ from typing import Literal
 
 import tyro
 
+from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
 from cloudkit.cli import RUNS, SAMPLE
 from cloudkit.training import Precision
-from scpm import Backend, CloudOptions
-from scpm.options import require_decay, require_multiple_of_8, require_positive
+from scpm import FACTOR, Backend, CloudOptions
+from scpm.options import check_clouds
 from thiefcloud.losses import PixelLoss
 
 Dataset = Literal[
@@ -43,6 +44,7 @@ class DataOptions:
         """Reject contradictions."""
         if self.root is None and self.dataset != "simulated":
             raise ValueError(f"--dataset {self.dataset} needs --root DIR, the folder that holds it.")
+        check_clouds(self.backend, self.clouds, simulated=self.dataset == "simulated")
 
     @property
     def folder(self) -> Path:
@@ -108,12 +110,11 @@ class TrainOptions(DataOptions):
             crop=self.crop,
             validate_every=self.validate_every,
         )
-        require_multiple_of_8(self.crop)
+        require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
             raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
-        if self.perceptual < 0:
-            raise ValueError(f"--perceptual is {self.perceptual}, expected 0 or more.")
+        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
 
 
 PRESETS = {
@@ -142,11 +143,17 @@ class TestOptions(DataOptions):
     restored: Path | None = None
     """Score the images in this folder, named as the pairs are, instead of running a network."""
     out: Path = RUNS / "test"
-    """Folder for metrics.json, metrics.csv, restored images and panels; files of an earlier test are replaced."""
+    """Folder for metrics.json, metrics.csv, restored images and panels; files of equal name are replaced."""
     panels: int = 12
     """How many panel pictures (cloudy, thickness, restored, clear) to write, from the first image on; -1: all."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        super().__post_init__()
+        if self.dataset == "simulated":
+            require_apart(self.out, self.root)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from cloudkit.padding import check_unit_images, inference, pad_to_multiple
+from cloudkit.padding import at_any_size
 from scpm import FACTOR
 from thiefcloud.model import ThiefCloud
 
@@ -25,11 +25,10 @@ def restore(model: ThiefCloud, image: Tensor) -> Tensor:
 
 def restore_and_detect(model: ThiefCloud, image: Tensor) -> tuple[Tensor, Tensor]:
     """As `restore`, and the thickness map (1, H, W) or (N, 1, H, W), clamped to [0, 1], that guided it."""
-    check_unit_images(image)
-    batch = image if image.ndim == 4 else image[None]
-    parameter = next(model.parameters())
-    with inference(model):
-        result = model(pad_to_multiple(batch.to(parameter), FACTOR))
-    height, width = image.shape[-2:]
-    restored, thickness = (output[..., :height, :width].clamp(0, 1).to(image) for output in (result.restored, result.thickness))
-    return (restored, thickness) if image.ndim == 4 else (restored[0], thickness[0])
+
+    def outputs_of(batch: Tensor) -> tuple[Tensor, Tensor]:
+        result = model(batch)
+        return result.restored, result.thickness
+
+    restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
+    return restored, thickness

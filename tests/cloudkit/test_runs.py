@@ -13,7 +13,7 @@ import thiefcloud.options as stage2
 from cloudkit.cli import plain
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
-from cloudkit.runs import RunFolder, read_options, training_parser
+from cloudkit.runs import RunFolder, check_folder, read_options, training_parser
 from scpm import CloudOptions
 from tests.helpers import noise
 
@@ -139,6 +139,22 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path, default: bool, caps
     assert capsys.readouterr().out == ""
     assert parse(tmp_path, "--resume", *where, "--lr-frozen", "0.1").lr_frozen == 0.1
     assert capsys.readouterr().out == "resuming with lr_frozen = 0.1 instead of 0.0005\n"
+
+
+@pytest.mark.parametrize("change", [("--dataset", "simulated"), ("--preset", "quick"), ("--clouds.tint", "0.01")])
+def test_resume_does_not_make_another_run(tmp_path: Path, change: tuple[str, str]) -> None:
+    options = stage2.TrainOptions(dataset="folder", root=tmp_path) if "tint" not in change[0] else stage2.TrainOptions()
+    RunFolder(tmp_path / "run", tmp_path, options, resume=False, world=ALONE)
+    with pytest.raises(UserError, match="which --resume cannot change"):
+        parse(tmp_path, "--resume", "--out", str(tmp_path / "run"), *change)
+
+
+def test_a_folder_is_checked_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="is a file, expected a folder"):
+        check_folder(tmp_path / "file", tmp_path, resume=False)
+    check_folder(tmp_path / "new", tmp_path, resume=False)
+    check_folder(None, tmp_path, resume=False)
 
 
 def test_options_are_plain_enough_for_json() -> None:

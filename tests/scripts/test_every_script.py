@@ -96,6 +96,14 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
         (PREDICT, ["a.png", "--peak", "0"], "--peak is 0.0, expected more than 0."),
         (PREDICT, ["a.png", "--peak", "-1"], "--peak is -1.0, expected more than 0."),
         (PREDICT, [], "no inputs are given"),
+        (TRAIN_CD, ["--seed", "-1"], "--seed is -1, expected 0 or more."),
+        (TRAIN, ["--seed", "-1"], "--seed is -1, expected 0 or more."),
+        (TRAIN, ["--lr-end", "-1"], "--lr-end is -1.0, expected 0 or more."),
+        (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
+        (TRAIN, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
+        (TRAIN, ["--dataset", "rice1", "--root", "x", "--backend", "scg"], "have no effect here: no clouds are simulated"),
+        (TRAIN_CD, ["--backend", "scg", "--clouds.tint", "0.01"], "--clouds has no effect on --backend scg"),
+        (TEST_CD, ["--pairs", "x", "--clouds.tint", "0.01"], "have no effect here: no clouds are simulated"),
     ],
 )
 def test_contradictions_are_refused(
@@ -107,6 +115,14 @@ def test_contradictions_are_refused(
     assert message in squeezed(shown.err + shown.out)
     assert "Traceback" not in shown.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize(("script", "option"), [(TEST_CD, "--images"), (TEST_CD, "--clear"), (TEST, "--root")])
+def test_results_do_not_go_among_the_images(
+    script: Path, option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert run_script(script, option, tmp_path, "--out", tmp_path / "out") == 2
+    assert "results would be read as images the next time" in squeezed(capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

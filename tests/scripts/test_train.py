@@ -212,6 +212,28 @@ def test_a_finished_run_stays_as_it_is(
     assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
 
 
+def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(common: list[object], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    assert not (run / "frozen.pt").exists()  # no tunable phase, so nothing to start it from
+    (run / "frozen.pt").write_bytes(b"of a run that was shorter")
+    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-frozen", 2, "--epochs-tunable", 1) == 0
+    best = max(record["val/psnr"] for record in history(run)[:2])
+    assert read_file(run / "frozen.pt")["score"] == best
+
+
+def test_a_run_without_its_state_is_not_overwritten(
+    common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_script(TRAIN, *common, *TWO_PHASES, "--out", run) == 0
+    (run / "last.pt").unlink()
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    assert run_script(TRAIN, "--out", run, "--resume") == 2
+    assert_one_error(capsys.readouterr().err, "last.pt is missing", "another folder with --out")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
 def test_resuming_needs_the_data_but_not_the_prior(
     common: list[object], tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -300,6 +322,7 @@ def test_other_mistakes_are_one_line(common: list[object], tmp_path: Path, capsy
         (["--prior", tmp_path / "absent.pt"], ["absent.pt", "SCPM/src/train_cd.py trains SCPM"]),
         (["--root", tmp_path / "only"], ["there is no image for train"]),
         (["--root", tmp_path / "one"], ["there is no image for val"]),
+        (["--dataset", "simulated"], ["holds pairs of cloudy and clear images, expected clear ones alone"]),
         (["--crop", 64], ["smaller than the crop of 64; choose a smaller --crop"]),
         (["--device", "nonsense"], ["the device 'nonsense' cannot be used here"]),
         (["--perceptual", 0.1, "--vgg", tmp_path / "absent.pt"], ["absent.pt"]),

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from cloudkit.padding import check_unit_images, inference, pad_to_multiple
+from cloudkit.padding import at_any_size
 from scpm.model import FACTOR, SCPM
 
 
@@ -19,11 +19,5 @@ def detect(model: SCPM, images: Tensor) -> Tensor:
     Raises:
         ValueError: images of another type, shape or range.
     """
-    check_unit_images(images)
-    batch = images if images.ndim == 4 else images[None]
-    parameter = next(model.parameters())
-    with inference(model):
-        thickness = model(pad_to_multiple(batch.to(parameter), FACTOR)).thickness
-    height, width = images.shape[-2:]
-    thickness = thickness[..., :height, :width].clamp(0, 1).to(images)
-    return thickness if images.ndim == 4 else thickness[0]
+    (thickness,) = at_any_size(model, images, FACTOR, lambda batch: [model(batch).thickness])
+    return thickness

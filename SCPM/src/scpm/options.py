@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
 from cloudkit.cli import RUNS
 from cloudkit.training import Precision
 from scpm.clouds import CloudOptions
@@ -13,23 +14,14 @@ from scpm.model import FACTOR
 OUT = RUNS / "scpm"
 
 
-def require_positive(**values: float) -> None:
-    """Raise ValueError for the first value that is not greater than 0."""
-    for name, value in values.items():
-        if not value > 0:
-            raise ValueError(f"--{name.replace('_', '-')} is {value}, expected more than 0.")
-
-
-def require_multiple_of_8(crop: int) -> None:
-    """Raise ValueError unless the networks take crops of this size."""
-    if crop % FACTOR:
-        raise ValueError(f"--crop is {crop}, expected a multiple of {FACTOR}, for example {max(1, crop // FACTOR) * FACTOR}.")
-
-
-def require_decay(ema: float) -> None:
-    """Raise ValueError unless this is a decay of averaged weights."""
-    if not 0 <= ema < 1:
-        raise ValueError(f"--ema is {ema}, expected 0 (none) or a decay below 1, for example 0.999.")
+def check_clouds(backend: Backend, clouds: CloudOptions, *, simulated: bool) -> None:
+    """Raise ValueError unless the options of simulated clouds fit RGB images and have an effect."""
+    if len(clouds.wavelengths) != 3:
+        raise ValueError(f"--clouds.wavelengths are {clouds.wavelengths}, expected three: of red, green and blue.")
+    if not simulated and (backend != "physical" or clouds != CloudOptions()):
+        raise ValueError("--backend and --clouds have no effect here: no clouds are simulated; leave them out.")
+    if backend == "scg" and clouds != CloudOptions():
+        raise ValueError("--clouds has no effect on --backend scg; leave it out.")
 
 
 @dataclass(frozen=True)
@@ -76,8 +68,10 @@ class PriorTrainOptions:
         if self.clear is not None and self.pairs is not None:
             raise ValueError("--clear and --pairs exclude each other: clouds are simulated, or read.")
         require_positive(steps=self.steps, batch=self.batch, crop=self.crop, lr=self.lr, save_every=self.save_every)
-        require_multiple_of_8(self.crop)
+        require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
+        require_not_negative(seed=self.seed)
+        check_clouds(self.backend, self.clouds, simulated=self.pairs is None)
 
 
 PRESETS = {
@@ -100,7 +94,7 @@ class PriorTestOptions:
     checkpoint: Path = OUT / "best.pt"
     """Weights: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
     out: Path = RUNS / "test-scpm"
-    """Folder for thickness maps, panels and metrics.json; files of an earlier test are replaced."""
+    """Folder for thickness maps, panels and metrics.json; files of equal name are replaced."""
     backend: Backend = "physical"
     """Cloud simulation: our own, or satellite-cloud-generator (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
@@ -112,3 +106,6 @@ class PriorTestOptions:
         """Reject contradictions."""
         if sum(folder is not None for folder in (self.images, self.pairs, self.clear)) > 1:
             raise ValueError("--images, --pairs and --clear exclude each other; give one of them.")
+        check_clouds(self.backend, self.clouds, simulated=self.images is None and self.pairs is None)
+        for folder in (self.images, self.pairs, self.clear):
+            require_apart(self.out, folder)
