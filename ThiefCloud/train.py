@@ -42,7 +42,8 @@ FROZEN = "frozen.pt"
 def main(options: TrainOptions) -> None:
     """Run both phases, validating and saving every `validate_every` epochs."""
     with join_world(options.device) as world:
-        check_folder(options.out, OUT, resume=options.resume)
+        if world.is_main:  # the others would look when it may already be made
+            check_folder(options.out, OUT, resume=options.resume)
         data = open_data(options)
         data.require("train")
         data.require("val")

@@ -35,7 +35,8 @@ Batch = tuple[Tensor, Tensor]  # cloudy (N, 3, H, W) and thickness (N, 1, H, W)
 def main(options: PriorTrainOptions) -> None:
     """Train, validating and saving every `save_every` steps."""
     with join_world(options.device) as world:
-        check_folder(options.out, OUT, resume=options.resume)
+        if world.is_main:  # the others would look when it may already be made
+            check_folder(options.out, OUT, resume=options.resume)
         torch.manual_seed(options.seed)
         model = SCPM().to(world.device)
         batch_of, validation = open_data(options, world)
