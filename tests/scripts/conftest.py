@@ -1,3 +1,5 @@
+import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -5,7 +7,12 @@ import torch
 
 from cloudkit.checkpoints import save_checkpoint
 from scpm import SCPM
+from tests.helpers import TRAIN, run_script, write_pairs
 from thiefcloud import ThiefCloud
+
+SMALL = ["--preset", "quick", "--crop", 8, "--batch-frozen", 2, "--batch-tunable", 2, "--validate-every", 1, "--device", "cpu"]
+TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2]  # of two steps each: four pairs, one of which serves for validation
+ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 
 
 def centre(model: SCPM) -> None:
@@ -33,3 +40,31 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     centre(model.prior)
     save_checkpoint(path, "thiefcloud", model.config, {"model": model.state_dict()})
     return path
+
+
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_pairs(tmp_path_factory.mktemp("pairs"), 4)
+
+
+@pytest.fixture(scope="session")
+def common(pairs: Path, prior: Path) -> list[object]:
+    return ["--dataset", "folder", "--root", pairs, "--prior", prior, *SMALL]
+
+
+@pytest.fixture(scope="session")
+def unbroken(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
+    """The folder of a run through both phases, with averaged weights or without; made once."""
+    made: dict[float, Path] = {}
+
+    def run(ema: float) -> Path:
+        if ema not in made:
+            made[ema] = tmp_path_factory.mktemp("unbroken") / "run"
+            assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", made[ema]) == 0
+        return made[ema]
+
+    return run
+
+
+def history(run: Path) -> list[dict[str, float]]:
+    return json.loads((run / "history.json").read_text())

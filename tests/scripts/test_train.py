@@ -1,15 +1,8 @@
 """Stage 2's training, run as its user runs it, on images of 16 pixels."""
 
 import json
-import os
-import random
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -18,64 +11,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cloudkit.metrics
 import thiefcloud
 from cloudkit.checkpoints import read_file
-from cloudkit.runs import RunFolder
-from cloudkit.training import Trainee
 from tests.helpers import (
     TEST,
     TRAIN,
-    Killed,
     assert_one_error,
     assert_same_state,
-    break_at,
     run_script,
     write_images,
     write_pairs,
 )
-from thiefcloud.losses import RestorationLoss
-
-SMALL = ["--preset", "quick", "--crop", 8, "--batch-frozen", 2, "--batch-tunable", 2, "--validate-every", 1, "--device", "cpu"]
-TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2]  # of two steps each: four pairs, one of which serves for validation
-ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
-
-
-@pytest.fixture(scope="module")
-def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_pairs(tmp_path_factory.mktemp("pairs"), 4)
-
-
-@pytest.fixture(scope="module")
-def common(pairs: Path, prior: Path) -> list[object]:
-    return ["--dataset", "folder", "--root", pairs, "--prior", prior, *SMALL]
-
-
-@pytest.fixture(scope="module")
-def unbroken(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """The folder of a run through both phases, with averaged weights or without; made once."""
-    made: dict[float, Path] = {}
-
-    def run(ema: float) -> Path:
-        if ema not in made:
-            made[ema] = tmp_path_factory.mktemp("unbroken") / "run"
-            assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", made[ema]) == 0
-        return made[ema]
-
-    return run
-
-
-def history(run: Path) -> list[dict[str, float]]:
-    return json.loads((run / "history.json").read_text())
-
-
-def assert_same_run(one: Path, other: Path) -> None:
-    """Both runs ended in the same weights, bit for bit, on the same way."""
-    for name in ("last.pt", "best.pt", "frozen.pt"):
-        assert_same_state(one / name, other / name)
-    assert history(one) == history(other)
-    first, second = (EventAccumulator(str(run)).Reload() for run in (one, other))
-    assert first.Tags() == second.Tags()
-    for tag in first.Tags()["scalars"]:
-        left, right = ([(event.step, event.value) for event in run.Scalars(tag)] for run in (first, second))
-        assert left == right
+from tests.scripts.conftest import ONE_EPOCH, SMALL, TWO_PHASES, history
 
 
 def test_a_run_leaves_all_it_should(unbroken: Callable[[float], Path]) -> None:
@@ -142,135 +87,6 @@ def test_the_tunable_phase_starts_from_the_best_frozen_weights(
     assert (frozen["score"], frozen["step"], last["step"]) == (3.0, 2, 6)
     for weights in (last["model"], last["training"]["model"]):
         torch.testing.assert_close(weights["shallow.weight"], frozen["model"]["shallow.weight"], rtol=0, atol=1e-7)
-
-
-BREAKS = {
-    "before anything was saved": (Trainee, "_step", 2),
-    "between the first best.pt and last.pt": (RunFolder, "record", 1),
-    "after the frozen phase was saved": (Trainee, "begin_phase", 2),
-    "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 3),
-    "within a tunable epoch": (Trainee, "_step", 8),
-}
-
-
-@pytest.mark.parametrize(
-    ("point", "ema"), [*((point, 0.0) for point in BREAKS), ("between best.pt and last.pt of the tunable phase", 0.6)]
-)
-def test_a_killed_run_goes_on_bit_for_bit(
-    common: list[object],
-    unbroken: Callable[[float], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    point: str,
-    ema: float,
-) -> None:
-    run = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        break_at(patched, *BREAKS[point])
-        with pytest.raises(Killed):
-            run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", run)
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert_same_run(run, unbroken(ema))
-
-
-def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
-    """Else the kill "between best.pt and last.pt of the tunable phase" would show nothing."""
-    records = history(unbroken(0.0))
-    assert records[2]["val/psnr"] > max(record["val/psnr"] for record in records[:2])
-
-
-def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
-    common: list[object], unbroken: Callable[[float], Path], tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    arguments = [*common, *TWO_PHASES, "--ema", 0.0, "--out", run]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([sys.executable, TRAIN, *map(str, arguments)], env=environment, stderr=subprocess.PIPE)
-    records, delay = random.choice([1, 2]), random.uniform(0, 0.2)
-    print(f"killed {delay:.3f} s after record {records}")  # shown if the test fails
-    while not (run / "history.json").exists() or len(history(run)) < records:
-        assert process.poll() is None
-        time.sleep(0.005)
-    time.sleep(delay)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert_same_run(run, unbroken(0.0))
-
-
-def test_a_finished_run_stays_as_it_is(
-    unbroken: Callable[[float], Path], common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
-    before = {path.name: path.read_bytes() for path in run.glob("*.pt")}
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert {path.name: path.read_bytes() for path in run.glob("*.pt")} == before
-    assert "best validation PSNR" in capsys.readouterr().out
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 2
-    assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
-
-
-def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(common: list[object], tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
-    assert not (run / "frozen.pt").exists()  # no tunable phase, so nothing to start it from
-    (run / "frozen.pt").write_bytes(b"of a run that was shorter")
-    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-frozen", 2, "--epochs-tunable", 1) == 0
-    best = max(record["val/psnr"] for record in history(run)[:2])
-    assert read_file(run / "frozen.pt")["score"] == best
-
-
-def test_a_run_without_its_state_is_not_overwritten(
-    common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *TWO_PHASES, "--out", run) == 0
-    (run / "last.pt").unlink()
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
-    assert run_script(TRAIN, "--out", run, "--resume") == 2
-    assert_one_error(capsys.readouterr().err, "last.pt is missing", "another folder with --out")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
-
-
-def test_resuming_needs_the_data_but_not_the_prior(
-    common: list[object], tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    run, copy = tmp_path / "run", tmp_path / "prior.pt"
-    copy.write_bytes(prior.read_bytes())
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--prior", copy, "--out", run) == 0
-    copy.unlink()
-    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-tunable", 1, "--lr-tunable", 1e-5) == 0
-    assert "resuming with epochs_tunable = 1 instead of 0" in capsys.readouterr().out
-    assert [(record["phase"], record["epoch"]) for record in history(run)] == [(0, 1), (1, 1)]
-
-
-def test_a_non_finite_loss_keeps_the_last_good_state(
-    common: list[object],
-    unbroken: Callable[[float], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    calls: list[int] = []
-    forward = RestorationLoss.forward
-
-    def poisoned(self: RestorationLoss, *arguments: Any) -> dict[str, torch.Tensor]:
-        calls.append(1)
-        losses = forward(self, *arguments)
-        return {name: value * float("nan") for name, value in losses.items()} if len(calls) == 3 else losses
-
-    run = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        patched.setattr(RestorationLoss, "forward", poisoned)
-        assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run) == 2
-    assert_one_error(capsys.readouterr().err, "the loss is nan around step 3", "last.pt", "--resume", "--precision fp32")
-    saved = read_file(run / "last.pt")
-    assert saved["training"]["progress"]["epoch"] == 1
-    assert all(value.isfinite().all() for value in saved["training"]["model"].values())
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert_same_run(run, unbroken(0.0))
 
 
 def test_bf16_trains(common: list[object], tmp_path: Path) -> None:
