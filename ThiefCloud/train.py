@@ -23,10 +23,10 @@ import thiefcloud
 from cloudkit.cli import SAMPLE, plain, run
 from cloudkit.distributed import World, join_world
 from cloudkit.images import write_atomically
-from cloudkit.metrics import psnr, ssim
 from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import Scene, check_scenes, mean_scores
+from cloudkit.scoring.metrics import psnr, ssim
 from cloudkit.training import Mixed, Trainee
 from scpm import SCPM
 from thiefcloud import ThiefCloud, restore, restore_and_detect

@@ -1,9 +1,7 @@
-"""Pairs of a cloudy and a clear image, matched by name, and the fixed rules that split them."""
+"""Pairs of a cloudy and a clear image, matched by name."""
 
-import hashlib
-import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,17 +27,6 @@ class Pair:
     """The image with cloud."""
     clear: Path
     """The same without; for training SCPM, the thickness map."""
-
-
-@dataclass(frozen=True)
-class Splits:
-    """A data set, split; images of one part never stand in another."""
-
-    train: list[Pair]
-    val: list[Pair]
-    test: list[Pair]
-    note: str
-    """One line: what was found, and what of the whole set is not there."""
 
 
 def match_pairs(cloudy: Path, clear: Path) -> tuple[list[Pair], int]:
@@ -68,14 +55,18 @@ def images_by_pair(folder: Path) -> dict[str, Path]:
         FileNotFoundError: the folder is not there or holds no image.
         DataError: two images have one name.
     """
-    paths = find_images(folder, recursive=False)
     named: dict[str, Path] = {}
-    for path in paths:
-        name = _ROLE.sub("", path.stem)
+    for path in find_images(folder, recursive=False):
+        name = pair_name(path.stem)
         if name in named:
             raise DataError(f"{folder} holds two images named {name}: {named[name].name} and {path.name}; keep one.")
         named[name] = path
     return named
+
+
+def pair_name(stem: str) -> str:
+    """The name of a pair from that of one of its files: "1-inputs" is "1"."""
+    return _ROLE.sub("", stem)
 
 
 def pair_folders(folder: Path) -> tuple[Path, Path] | None:
@@ -93,35 +84,6 @@ def subfolders(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         return {}
     return {path.name.lower(): path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")}
-
-
-def hashed_order(names: Iterable[str]) -> list[str]:
-    """Names in the order of the SHA-256 of their UTF-8 bytes: fixed for all time, unrelated to what the images show."""
-    return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
-
-
-def validation_names(names: Sequence[str]) -> set[str]:
-    """Which of the training names serve for validation: about a tenth, at least one, by a rule that depends on names alone.
-
-    Neighbouring numbers are often neighbouring places, so names are taken in runs: blocks of ten (a name's last number divided
-    by 10) follow in the hashed order of the block's name, the names of a block in natural order, until a tenth is reached.
-
-    Raises:
-        DataError: fewer than two names.
-    """
-    if len(names) < 2:
-        raise DataError(f"there is {len(names)} image to train on, expected at least 2: one of them serves for validation.")
-    blocks: dict[str, list[str]] = {}
-    for name in names:
-        blocks.setdefault(_block(name), []).append(name)
-    order = [name for block in hashed_order(blocks) for name in sorted(blocks[block], key=natural_key)]
-    return set(order[: math.ceil(len(names) / 10)])
-
-
-def _block(name: str) -> str:
-    """The name with its last number divided by ten; the name itself where it has no number."""
-    match = re.search(r"(\d+)(\D*)$", name)
-    return f"{name[: match.start()]}{int(match[1]) // 10}{match[2]}" if match else name
 
 
 def _only_subfolder(folder: Path, names: Sequence[str]) -> Path | None:

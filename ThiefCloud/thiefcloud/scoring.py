@@ -9,7 +9,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cloudkit.images import write_atomically
-from cloudkit.metrics import psnr, ssim
+from cloudkit.scoring.metrics import psnr, ssim
 
 METRICS = ("psnr", "ssim", "ssim_gaussian")
 Scores = dict[str, float]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from cloudkit.datasets import NamedSet, find_clear, find_folder, find_named, named_images
-from cloudkit.pairs import CLEAR_FOLDERS, CLOUDY_FOLDERS, DataError, Pair, Splits, validation_names
+from cloudkit.pairs import CLEAR_FOLDERS, CLOUDY_FOLDERS, DataError, Pair
+from cloudkit.splits import Splits, validation_names
 from tests.helpers import touch
 
 LEVELS = ("thin", "moderate", "thick")

@@ -8,7 +8,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import cloudkit.metrics
+import cloudkit.scoring.metrics
 import thiefcloud
 from cloudkit.checkpoints import read_file
 from tests.helpers import (
@@ -80,7 +80,7 @@ def test_the_tunable_phase_starts_from_the_best_frozen_weights(
 ) -> None:
     """Validation is made to like the first epoch best, and the tunable phase to change next to nothing."""
     falling = iter((3.0, 2.0, 1.0))
-    monkeypatch.setattr(cloudkit.metrics, "psnr", lambda image, clear: torch.tensor([next(falling)]))
+    monkeypatch.setattr(cloudkit.scoring.metrics, "psnr", lambda image, clear: torch.tensor([next(falling)]))
     stand_still = ["--lr-tunable", 1e-12, "--lr-end", 1e-12, "--epochs-tunable", 1]
     assert run_script(TRAIN, *common, *TWO_PHASES, *stand_still, "--ema", ema, "--out", tmp_path / "run") == 0
     frozen, last = (read_file(tmp_path / "run" / name) for name in ("frozen.pt", "last.pt"))

@@ -8,8 +8,9 @@ from typing import Literal
 from torch import Tensor
 
 from cloudkit.images import read_unit
-from cloudkit.pairs import DataError, Splits, match_pairs, subfolders, validation_names
+from cloudkit.pairs import DataError, match_pairs, subfolders
 from cloudkit.scenes import Scene
+from cloudkit.splits import WHOLE, Splits, divide
 from scpm.clouds import CloudOptions, SimulatedClouds, simulate_clouds
 from scpm.clouds_scg import simulate_clouds_scg
 
@@ -61,14 +62,9 @@ def find_thickness_pairs(root: Path) -> Splits:
     for names in _PAIR_FOLDERS:
         if all(name in below for name in names):
             pairs, unpaired = match_pairs(*(below[name] for name in names))
-            held_out = validation_names([pair.name for pair in pairs]) if len(pairs) > 1 else set()
+            parts, _ = divide({WHOLE: {pair.name: pair for pair in pairs}})
             note = f"{root}: {len(pairs)} pairs" + (f"; {unpaired} images without a partner are left out" if unpaired else "")
-            return Splits(
-                train=[pair for pair in pairs if pair.name not in held_out],
-                val=[pair for pair in pairs if pair.name in held_out],
-                test=pairs,
-                note=note,
-            )
+            return Splits(**{part: list(found.values()) for part, found in parts.items()}, note=note)
     raise DataError(
         f"{root} holds no thickness pairs; expected cloudy/ and thickness/ (as SCPM/src/simulate.py writes them), "
         "or T_Simulated/ and T_Cmask/."

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
-from cloudkit.metrics import correlation, mean_absolute_error, psnr, ssim
+from cloudkit.scoring.metrics import correlation, mean_absolute_error, psnr, ssim
 from tests.helpers import noise
 
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
