@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import tyro
 
 from cloudkit.checks import require_positive
-from cloudkit.cli import ROOT, RUNS
+from cloudkit.cli import ROOT
 
 SetName = Literal["rice1", "rice2", "satehaze1k", "tcloud", "cuhk-cr"]
 
