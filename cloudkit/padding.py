@@ -20,7 +20,7 @@ def at_any_size(
         outputs_of: what is wanted of the network for a batch (N, C, H', W') on its device: maps (N, any, H', W').
 
     Returns:
-        The maps, cropped to (any, H, W) or (N, any, H, W), clamped to [0, 1], with the dtype and device of `images`.
+        The maps, raw, cropped to (any, H, W) or (N, any, H, W), with the dtype and device of `images`.
 
     Raises:
         ValueError: images of another type, shape or range.
@@ -30,7 +30,7 @@ def at_any_size(
     height, width = images.shape[-2:]
     with inference(model):
         outputs = outputs_of(pad_to_multiple(batch.to(next(model.parameters())), multiple))
-    cropped = tuple(output[..., :height, :width].clamp(0, 1).to(images) for output in outputs)
+    cropped = tuple(output[..., :height, :width].to(images) for output in outputs)
     return cropped if images.ndim == 4 else tuple(output[0] for output in cropped)
 
 

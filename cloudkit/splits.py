@@ -162,22 +162,27 @@ def hashed_order(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
 
 
-def validation_names(names: Sequence[str]) -> set[str]:
-    """Which of the training names serve for validation: about a tenth, at least one, by a rule that depends on names alone.
+def blocks_order(names: Iterable[str]) -> list[str]:
+    """Names in an order that keeps neighbours together, since neighbouring numbers are often neighbouring places.
 
-    Neighbouring numbers are often neighbouring places, so names are taken in runs: blocks of ten (a name's last number divided
-    by 10) follow in the hashed order of the block's name, the names of a block in natural order, until a tenth is reached.
+    Blocks of ten (a name's last number divided by 10) follow in the hashed order of the block's name, the names of a block in
+    natural order. What is cut off at the front shares few neighbours with the rest.
+    """
+    blocks: dict[str, list[str]] = {}
+    for name in names:
+        blocks.setdefault(_block(name), []).append(name)
+    return [name for block in hashed_order(blocks) for name in sorted(blocks[block], key=natural_key)]
+
+
+def validation_names(names: Sequence[str]) -> set[str]:
+    """Which of the training names serve for validation: the first tenth in `blocks_order`, at least one.
 
     Raises:
         DataError: fewer than two names.
     """
     if len(names) < 2:
         raise DataError(f"there is {len(names)} image to train on, expected at least 2: one of them serves for validation.")
-    blocks: dict[str, list[str]] = {}
-    for name in names:
-        blocks.setdefault(_block(name), []).append(name)
-    order = [name for block in hashed_order(blocks) for name in sorted(blocks[block], key=natural_key)]
-    return set(order[: math.ceil(len(names) / 10)])
+    return set(blocks_order(names)[: math.ceil(len(names) / 10)])
 
 
 def _block(name: str) -> str:

@@ -41,7 +41,7 @@ def open_data(options: DataOptions) -> Data:
     """Find the images. Raises DataError where they are not as expected."""
     if options.dataset == "simulated":
         simulate = simulator(options.backend, options.clouds)
-        parts = find_clear(options.folder)
+        parts = find_clear(options.folder, options.choice)
         counts = ", ".join(f"{len(files)} {part}" for part, files in parts.items())
         return Data(
             train=[(path,) for path in parts["train"].values()],
@@ -50,7 +50,10 @@ def open_data(options: DataOptions) -> Data:
             note=f"{options.folder}: clouds simulated over clear images ({counts})",
             simulate=simulate,
         )
-    splits = find_folder(options.folder) if options.dataset == "folder" else find_named(options.dataset, options.folder)
+    if options.dataset == "folder":
+        splits = find_folder(options.folder, options.choice)
+    else:
+        splits = find_named(options.dataset, options.folder, options.choice)
     return Data(
         train=[(pair.cloudy, pair.clear) for pair in splits.train],
         val=PairScenes(splits.val),

@@ -8,6 +8,7 @@ import tyro
 
 from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
 from cloudkit.cli import RUNS, SAMPLE
+from cloudkit.splits import Choice
 from cloudkit.training import Precision
 from scpm import FACTOR, Backend, CloudOptions
 from scpm.options import check_clouds
@@ -21,6 +22,8 @@ Dataset = Literal[
     "satehaze1k-thin",
     "satehaze1k-moderate",
     "satehaze1k-thick",
+    "cuhk-cr1",
+    "cuhk-cr2",
     "folder",
 ]
 OUT = RUNS / "thiefcloud"
@@ -39,6 +42,9 @@ class DataOptions:
     """Cloud simulation of "simulated": our own, or satellite-cloud-generator (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
     """What clouds our own simulation draws."""
+    split: Path | None = None
+    """List of names, one a line, instead of the set's own split: train.py trains on these (and takes validation images from
+    them), test.py scores these. data/splits/ holds some."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
@@ -51,6 +57,11 @@ class DataOptions:
         """Where the images are."""
         return self.root or SAMPLE
 
+    @property
+    def choice(self) -> Choice:
+        """The lists of names that stand in for the set's own split."""
+        return Choice(split=self.split)
+
 
 @dataclass(frozen=True)
 class TrainOptions(DataOptions):
@@ -60,6 +71,8 @@ class TrainOptions(DataOptions):
     """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
     untrained_prior: bool = False
     """Start from an SCPM that never learnt anything, to see what the prior is worth."""
+    held_out: Path | None = None
+    """List of names, one a line, that training and validation leave out: a test list, or the leaked.txt of an audit."""
     out: Path | None = None
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
     preset: Literal["paper", "quick"] = "paper"
@@ -115,6 +128,11 @@ class TrainOptions(DataOptions):
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
             raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
         require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
+
+    @property
+    def choice(self) -> Choice:
+        """The lists of names that stand in for the set's own split."""
+        return Choice(self.split, self.held_out)
 
 
 PRESETS = {

@@ -23,12 +23,15 @@ def restore(model: ThiefCloud, image: Tensor) -> Tensor:
     return restore_and_detect(model, image)[0]
 
 
-def restore_and_detect(model: ThiefCloud, image: Tensor) -> tuple[Tensor, Tensor]:
-    """As `restore`, and the thickness map (1, H, W) or (N, 1, H, W), clamped to [0, 1], that guided it."""
+def restore_and_detect(model: ThiefCloud, image: Tensor, *, raw: bool = False) -> tuple[Tensor, Tensor]:
+    """As `restore`, and the thickness map (1, H, W) or (N, 1, H, W), clamped to [0, 1], that guided it.
+
+    With `raw` the restored image keeps values outside [0, 1], as some protocols of scoring want them.
+    """
 
     def outputs_of(batch: Tensor) -> tuple[Tensor, Tensor]:
         result = model(batch)
         return result.restored, result.thickness
 
     restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
-    return restored, thickness
+    return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)

@@ -20,4 +20,4 @@ def detect(model: SCPM, images: Tensor) -> Tensor:
         ValueError: images of another type, shape or range.
     """
     (thickness,) = at_any_size(model, images, FACTOR, lambda batch: [model(batch).thickness])
-    return thickness
+    return thickness.clamp(0, 1)

@@ -1,0 +1,39 @@
+"""The lists in data/splits/ are what their script writes, and agree with the sets' own split."""
+
+from pathlib import Path
+
+import pytest
+
+import cloudkit.cli
+from cloudkit.datasets import LAYOUTS
+from cloudkit.splits import read_names
+from tests.helpers import ROOT, run_script
+
+SPLITS = ROOT / "data" / "splits"
+
+
+def test_lists_are_up_to_date(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cloudkit.cli, "ROOT", tmp_path)
+    assert run_script(ROOT / "data" / "make_splits.py") == 0
+    written = {path.name: path.read_text(encoding="utf-8") for path in (tmp_path / "data" / "splits").glob("*.txt")}
+    assert written == {path.name: path.read_text(encoding="utf-8") for path in SPLITS.glob("*.txt")}
+
+
+@pytest.mark.parametrize("dataset", ["rice1", "rice2"])
+@pytest.mark.parametrize("convention", ["hashed", "blocks"])
+def test_rice_lists_hold_every_name_once(dataset: str, convention: str) -> None:
+    train, test = (read_names(SPLITS / f"{dataset}-{convention}-{part}.txt") for part in ("train", "test"))
+    assert sorted(map(int, train + test)) == list(range(LAYOUTS[dataset].pairs))
+    assert len(test) == LAYOUTS[dataset].test_of
+    if convention == "hashed":
+        assert set(test) == LAYOUTS[dataset].test_names()
+    else:
+        assert len({int(name) // 10 for name in train} & {int(name) // 10 for name in test}) <= 1
+
+
+def test_satehaze1k_lists_hold_its_400_images() -> None:
+    for level in ("thin", "moderate", "thick"):
+        names = [name for part in ("train", "valid", "test") for name in read_names(SPLITS / f"satehaze1k-{level}-{part}.txt")]
+        assert len(set(names)) == 400
+    assert read_names(SPLITS / "satehaze1k-moderate-test.txt")[0] == "test/1"
+    assert read_names(SPLITS / "satehaze1k-thin-test.txt")[-1] == "test/400"
