@@ -1,18 +1,26 @@
-"""Checkpoint files: written at once or not at all, read without running code from them."""
+"""Files of weights: written at once or not at all, read without running code from them.
 
+A training writes PyTorch files (.pt), with its state; weights for others are safetensors with what they are as metadata.
+"""
+
+import json
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from cloudkit.errors import UserError
-from cloudkit.images import write_atomically
+from cloudkit.files import write_atomically
 
 FORMAT = "thiefcloud-1"
+RELEASED_SUFFIX = ".safetensors"
+Network = TypeVar("Network", bound=nn.Module)
 # The official SCPM files hold a NumPy float; these names, and no others, let the safe reader accept it.
 _SCALAR = np.float32(0).__reduce__()[0]
 _NUMPY_SCALARS: list[Any] = [
@@ -50,11 +58,56 @@ def save_checkpoint(path: Path, network: str, config: Mapping[str, Any], state: 
         ) from error
 
 
-def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
-    """Read any PyTorch file that holds a dict, ours or not, on the CPU and without running code from it.
+def save_released(
+    path: Path, network: str, config: Mapping[str, Any], weights: Mapping[str, Tensor], about: Mapping[str, Any]
+) -> None:
+    """Write weights for others as safetensors, which any tool can read.
 
     Args:
-        path: the file.
+        path: the file, replaced at once.
+        network, config: as in `save_checkpoint`.
+        weights: the state dict.
+        about: what the weights are: data, training, scores; anything that JSON takes.
+    """
+    metadata = {"format": FORMAT, "network": network, "config": json.dumps(dict(config)), "about": json.dumps(dict(about))}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def load_network(
+    path: Path,
+    network: str,
+    build: Callable[[Mapping[str, Any]], Network],
+    official: Callable[[Path], Network],
+    *,
+    hint: str,
+) -> Network:
+    """A network in eval mode, on the CPU, from any file of weights.
+
+    Args:
+        path: a checkpoint or released weights of ours, or a file of the official code.
+        network: which it must hold, "scpm" or "thiefcloud".
+        build: from a config of ours to the network.
+        official: what loads a file of the official code.
+        hint: what to do if the file is not there.
+
+    Raises:
+        FileNotFoundError, CheckpointError: the message says what to do.
+    """
+    content = read_file(path, hint=hint)
+    if not is_ours(content):
+        return official(path)
+    require_network(path, content, network)
+    model = build(content["config"])
+    load_weights(model, content["model"], path)
+    return model.eval()
+
+
+def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
+    """Read a file of weights, ours or not, on the CPU and without running code from it.
+
+    Args:
+        path: safetensors of ours, or any PyTorch file that holds a dict.
         hint: what to do if it is not there.
 
     Raises:
@@ -64,6 +117,8 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights {path}; {hint}.")
+    if path.suffix == RELEASED_SUFFIX:
+        return _read_released(path)
     try:
         with torch.serialization.safe_globals(_NUMPY_SCALARS):
             content = torch.load(path, map_location="cpu", weights_only=True)
@@ -78,6 +133,20 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:
     if not isinstance(content, dict):
         raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a dict of weights.")
     return content
+
+
+def _read_released(path: Path) -> dict[str, Any]:
+    """Released weights in the form of a checkpoint, with "about"."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        parsed = {name: json.loads(metadata[name]) for name in ("config", "about")}
+        return {"format": metadata["format"], "network": metadata["network"], "model": weights, **parsed}
+    except (SafetensorError, OSError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"{path} cannot be read as weights of ours ({_reason(error)}); it may be damaged or foreign: fetch it anew."
+        ) from error
 
 
 def _reason(error: Exception) -> str:

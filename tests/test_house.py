@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"cloudkit": ROOT / "cloudkit", "scpm": ROOT / "SCPM/src/scpm", "thiefcloud": ROOT / "ThiefCloud/thiefcloud"}
 MAY_IMPORT = {"cloudkit": set(), "scpm": {"cloudkit"}, "thiefcloud": {"cloudkit", "scpm"}}
-FOLDERS = ("cloudkit", "SCPM", "ThiefCloud", "data", "Figure", "tests")
+FOLDERS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "Figure", "tests")
 
 
 def imported(path: Path) -> set[str]:

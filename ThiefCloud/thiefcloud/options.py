@@ -7,7 +7,10 @@ from typing import Literal
 import tyro
 
 from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
-from cloudkit.cli import RUNS, SAMPLE
+from cloudkit.cli import ROOT, RUNS, SAMPLE
+from cloudkit.scoring.comparison import Format
+from cloudkit.scoring.measures import MeasureName
+from cloudkit.scoring.protocols import Protocol
 from cloudkit.splits import Choice
 from cloudkit.training import Precision
 from scpm import FACTOR, Backend, CloudOptions
@@ -27,6 +30,8 @@ Dataset = Literal[
     "folder",
 ]
 OUT = RUNS / "thiefcloud"
+TRAINED_PRIOR = RUNS / "scpm" / "best.pt"
+RELEASED_PRIOR = ROOT / "checkpoints" / "scpm.safetensors"
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ class DataOptions:
 class TrainOptions(DataOptions):
     """How ThiefCloud is trained."""
 
-    prior: Path = RUNS / "scpm" / "best.pt"
-    """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
+    prior: Path = field(default_factory=lambda: TRAINED_PRIOR if TRAINED_PRIOR.exists() else RELEASED_PRIOR)
+    """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code. Default: runs/scpm/best.pt if it is
+    there, else the released checkpoints/scpm.safetensors."""
     untrained_prior: bool = False
     """Start from an SCPM that never learnt anything, to see what the prior is worth."""
     held_out: Path | None = None
@@ -160,6 +166,17 @@ class TestOptions(DataOptions):
     """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
     restored: Path | None = None
     """Score the images in this folder, named as the pairs are, instead of running a network."""
+    method: str | None = None
+    """What the method is called in tables. Default: the path of --checkpoint or --restored."""
+    protocol: Protocol | Literal["all"] = "plain"
+    """How PSNR and SSIM are computed; plain is always reported beside any other. ThiefCloud/README.md says what each does."""
+    measures: tuple[MeasureName, ...] = ()
+    """More measures: mae, mean absolute difference; sam, spectral angle in degrees; ergas, relative error over the bands in
+    percent; lpips, perceptual distance (needs the extra lpips)."""
+    duplicates: Path | None = None
+    """List of test images that training has seen too, as leaked.txt of an audit: means without them are added."""
+    versus: Path | None = None
+    """metrics.csv of another run on the same images: adds the mean differences and their 95 % intervals."""
     out: Path = RUNS / "test"
     """Folder for metrics.json, metrics.csv, restored images and panels; files of equal name are replaced."""
     panels: int = 12
@@ -172,6 +189,25 @@ class TestOptions(DataOptions):
         super().__post_init__()
         if self.dataset == "simulated":
             require_apart(self.out, self.root)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Which results are put into one table."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files metrics.json that test.py wrote."""
+    format: Format = "markdown"
+    """How the table is written."""
+    protocol: Protocol | Literal["all"] = "all"
+    """Only the scores under this protocol."""
+    intervals: bool = False
+    """Add the 95 % intervals of the means."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if not self.files:
+            raise ValueError("no files are given, expected at least one metrics.json of test.py.")
 
 
 @dataclass(frozen=True)

@@ -1,10 +1,12 @@
-"""Loading ThiefCloud from our checkpoints and from those of the official code."""
+"""Loading ThiefCloud from our files and from those of the official code."""
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
-from cloudkit.checkpoints import CheckpointError, is_ours, load_weights, read_file, rename, require_network
+from cloudkit.checkpoints import CheckpointError, is_ours, load_network, load_weights, read_file, rename, require_network
 from scpm import SCPM, from_official_names
 from thiefcloud.model import ThiefCloud
 
@@ -38,7 +40,7 @@ _GATES = (
 
 
 def load(path: Path | str) -> ThiefCloud:
-    """ThiefCloud from a checkpoint of ours (best.pt or last.pt of a training, with averaged weights where it kept them).
+    """ThiefCloud from released weights, or from best.pt or last.pt of a training (the averaged weights where it kept them).
 
     A file of the official code is recognised and goes to `load_official`.
 
@@ -48,15 +50,12 @@ def load(path: Path | str) -> ThiefCloud:
     Raises:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
-    path = Path(path)
-    content = read_file(path, hint="ThiefCloud/train.py trains ThiefCloud and writes best.pt")
-    if not is_ours(content):
-        return load_official(path)
-    require_network(path, content, "thiefcloud")
-    config = content["config"]
-    model = ThiefCloud(SCPM(**config["prior"]), config["in_channels"])
-    load_weights(model, content["model"], path)
-    return model.eval()
+
+    def build(config: Mapping[str, Any]) -> ThiefCloud:
+        return ThiefCloud(SCPM(**config["prior"]), config["in_channels"])
+
+    hint = "ThiefCloud/train.py trains ThiefCloud and writes best.pt"
+    return load_network(Path(path), "thiefcloud", build, load_official, hint=hint)
 
 
 def load_into(model: nn.Module, path: Path) -> None:

@@ -1,11 +1,11 @@
-"""Loading SCPM from our checkpoints and from those of the official code."""
+"""Loading SCPM from our files and from those of the official code."""
 
 from collections.abc import Mapping
 from pathlib import Path
 
 from torch import Tensor
 
-from cloudkit.checkpoints import CheckpointError, is_ours, load_weights, read_file, rename, require_network
+from cloudkit.checkpoints import CheckpointError, load_network, load_weights, read_file, rename
 from scpm.model import SCPM
 
 _FIRST = "down1.mpconv.conv.0.conv.weight"
@@ -33,7 +33,7 @@ _RENAMES = [
 
 
 def load(path: Path | str) -> SCPM:
-    """SCPM from a checkpoint of ours (best.pt or last.pt of a training, with averaged weights where it kept them).
+    """SCPM from released weights, or from best.pt or last.pt of a training (the averaged weights where it kept them).
 
     A file of the official code is recognised and goes to `load_official`.
 
@@ -43,14 +43,8 @@ def load(path: Path | str) -> SCPM:
     Raises:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
-    path = Path(path)
-    content = read_file(path, hint="SCPM/src/train_cd.py trains SCPM and writes best.pt")
-    if not is_ours(content):
-        return load_official(path)
-    require_network(path, content, "scpm")
-    model = SCPM(**content["config"])
-    load_weights(model, content["model"], path)
-    return model.eval()
+    hint = "SCPM/src/train_cd.py trains SCPM and writes best.pt"
+    return load_network(Path(path), "scpm", lambda config: SCPM(**config), load_official, hint=hint)
 
 
 def load_official(path: Path | str) -> SCPM:
