@@ -22,7 +22,7 @@ import scpm
 import thiefcloud
 from cloudkit.cli import SAMPLE, plain, run
 from cloudkit.distributed import World, join_world
-from cloudkit.images import write_atomically
+from cloudkit.files import write_atomically
 from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import Scene, check_scenes, mean_scores

@@ -4,11 +4,7 @@ Inside the project an image is a float32 tensor (bands, H, W) with values in [0,
 uint8 or uint16 pixels, which are divided by the largest value of their type, or floats already in [0, 1].
 """
 
-import os
 import re
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +15,7 @@ from torch import Tensor
 from torchvision.io import ImageReadMode, decode_image
 
 from cloudkit.errors import UserError
+from cloudkit.files import write_atomically
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -147,38 +144,6 @@ def write_image(path: Path, image: Tensor, *, bits: int = 8) -> None:
     else:
         raise ValueError(f"{path.name}: {bits} bits and {bands} bands need TIFF; end the name in .tif.")
     write_atomically(path, write)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then put it in place at once: the old file or the new, never half.
-
-    Raises:
-        OSError: the folder cannot be written or the disk is full; the old file is untouched.
-    """
-    with _temporary_beside(path) as temporary:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-
-
-@contextmanager
-def _temporary_beside(path: Path) -> Iterator[Path]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    temporary.chmod(0o666 & ~_umask())
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def decode(path: Path) -> tuple[np.ndarray, bool]:

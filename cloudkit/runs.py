@@ -15,7 +15,7 @@ from torch.utils.tensorboard import SummaryWriter
 from cloudkit.cli import peek, plain
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
-from cloudkit.images import write_atomically
+from cloudkit.files import write_json, write_text
 
 Options = TypeVar("Options")
 OPTIONS_FILE, HISTORY, LAST, BEST = "options.json", "history.json", "last.pt", "best.pt"
@@ -108,8 +108,7 @@ class RunFolder:
             leftovers = (path for name in (OPTIONS_FILE, HISTORY, LAST, BEST) for path in self.path.glob(f".{Path(name).stem}-*"))
             for leftover in leftovers:  # half-written files of a run that was killed while saving
                 leftover.unlink()
-            text = json.dumps(plain(options), indent=2) + "\n"
-            write_atomically(self.path / OPTIONS_FILE, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+            write_json(self.path / OPTIONS_FILE, plain(options))
         world.barrier()
         self._writer: SummaryWriter | None = None
 
@@ -135,8 +134,7 @@ class RunFolder:
         for name, picture in pictures().items():
             self._writer.add_image(f"val/{name}", picture, step)
         self._writer.flush()
-        text = "[\n" + ",\n".join(json.dumps(record) for record in history) + "\n]\n"
-        write_atomically(self.path / HISTORY, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_text(self.path / HISTORY, "[\n" + ",\n".join(json.dumps(record) for record in history) + "\n]\n")
 
     def close(self) -> None:
         """Finish the TensorBoard file."""

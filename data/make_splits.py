@@ -5,12 +5,10 @@
 Each list is one convention written out, one name a line, for `--split` and `--held-out` of train.py and `--split` of test.py.
 """
 
-from functools import partial
-from pathlib import Path
-
 from cloudkit.cli import ROOT
 from cloudkit.datasets import LAYOUTS
-from cloudkit.images import natural_key, write_atomically
+from cloudkit.files import write_text
+from cloudkit.images import natural_key
 from cloudkit.splits import blocks_order, hashed_order
 
 SPLITS = ROOT / "data" / "splits"
@@ -22,8 +20,7 @@ def main() -> None:
     """Write every list."""
     lists = {**rice_lists(), **satehaze_lists()}
     for name, (comment, names) in lists.items():
-        content = "".join(f"{line}\n" for line in (f"# {comment}", *names)).encode()
-        write_atomically(SPLITS / name, partial(Path.write_bytes, data=content))
+        write_text(SPLITS / name, "".join(f"{line}\n" for line in (f"# {comment}", *names)))
     print(f"{len(lists)} lists in {SPLITS}")
 
 

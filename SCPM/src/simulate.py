@@ -9,7 +9,6 @@ Every image gives three files of one name: cloudy/NAME.png and clear/NAME.png (8
 gray, 65535 is opaque). train_cd.py takes the folder as --pairs; it is also a data set of (cloudy, clear) pairs.
 """
 
-import json
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from cloudkit.cli import RUNS, SAMPLE, parser, plain, run
 from cloudkit.datasets import named_images
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
+from cloudkit.files import write_json
 from cloudkit.images import read_unit, write_image
 from scpm import Backend, CloudOptions, simulator
 from scpm.options import check_clouds
@@ -77,7 +77,7 @@ def main(options: SimulateOptions) -> None:
                 write_image(folder / "cloudy" / file, clouds.cloudy[0])
                 write_image(folder / "thickness" / file, clouds.thickness[0], bits=16)
                 write_image(folder / "clear" / file, clear)
-        (folder / "options.json").write_text(json.dumps(plain(options), indent=2) + "\n", encoding="utf-8")
+        write_json(folder / "options.json", plain(options))
     print(f"{len(files) * options.copies} cloudy images, their thickness and the clear images are in {options.out}")
 
 

@@ -9,7 +9,6 @@ Writes thickness/NAME.png (16-bit gray, 0 clear, 65535 opaque) to --out; with tr
 panels/NAME.png (cloudy, thickness, true thickness).
 """
 
-import json
 from collections.abc import Iterator, Mapping
 
 from torch import Tensor
@@ -19,7 +18,8 @@ import scpm
 from cloudkit.cli import SAMPLE, format_table, parser, run
 from cloudkit.datasets import find_clear, named_images
 from cloudkit.distributed import choose_device
-from cloudkit.images import read_unit, write_atomically, write_image
+from cloudkit.files import write_json
+from cloudkit.images import read_unit, write_image
 from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
 from cloudkit.scenes import PairScenes, Scene
@@ -77,8 +77,7 @@ def unpack(scene: Scene) -> tuple[str, Tensor, Tensor | None]:
 def report(options: PriorTestOptions, rows: list[tuple[str, Mapping[str, float]]]) -> None:
     """Print the errors and write metrics.json."""
     means = {score: sum(scores[score] for _, scores in rows) / len(rows) for score in SCORES}
-    text = json.dumps({"count": len(rows), **means}, indent=2) + "\n"
-    write_atomically(options.out / "metrics.json", lambda temporary: temporary.write_text(text, encoding="utf-8"))
+    write_json(options.out / "metrics.json", {"count": len(rows), **means})
     lines = [*rows, (f"mean of {len(rows)}", means)]
     print(format_table([{"image": name, **{score: f"{scores[score]:.4f}" for score in SCORES}} for name, scores in lines]))
 

@@ -14,7 +14,6 @@ from cloudkit.images import (
     read_image,
     read_unit,
     to_unit,
-    write_atomically,
     write_image,
 )
 from tests.helpers import noise, random_pixels, touch
@@ -142,23 +141,6 @@ def test_missing_file(tmp_path: Path) -> None:
     for path in (tmp_path / "a.png", tmp_path):
         with pytest.raises(FileNotFoundError, match=str(path)):
             read_image(path)
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
-    path = tmp_path / "a.jpg"
-    write_image(path, noise())
-    before = path.read_bytes()
-
-    def half(temporary: Path) -> None:
-        temporary.write_bytes(b"half")
-        raise OSError("no space left on device")
-
-    with pytest.raises(OSError, match="no space"):
-        write_atomically(path, half)
-    with pytest.raises(OSError, match="RGBA"):
-        write_image(path, noise(bands=4))
-    assert [file.name for file in tmp_path.iterdir()] == ["a.jpg"]
-    assert path.read_bytes() == before
 
 
 def test_written_files_are_readable_by_others_as_the_umask_says(tmp_path: Path) -> None:
