@@ -1,4 +1,5 @@
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -96,6 +97,38 @@ def test_what_would_give_a_wrong_number_is_refused(image: Tensor, message: str) 
             metric(image, good)
     with pytest.raises(ValueError, match="reference"):
         psnr(good, torch.full((1, 3, 16, 16), 2.0))
+
+
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_unbounded_as_scikit_image(gaussian: bool) -> None:
+    """Values outside [0, 1] score by the same formula, for a range of 1."""
+    image, other = 3 * noise(height=20, width=17) - 1, noise(1, height=20, width=17)
+    expected = peak_signal_noise_ratio(other.double().numpy(), image.double().numpy(), data_range=1)
+    assert psnr(image[None], other[None], bounded=False).item() == pytest.approx(expected, abs=1e-5)
+    value = ssim(image[None], other[None], gaussian=gaussian, bounded=False).item()
+    assert value == pytest.approx(reference(image, other, gaussian=gaussian), abs=1e-5)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("metric", [psnr, ssim])
+def test_unbounded_still_takes_numbers_only(metric: Callable[..., Tensor], bad: float) -> None:
+    image, good = noise()[None], noise(1)[None]
+    image[0, 1, 2, 3] = bad
+    with pytest.raises(ValueError, match=r"the image ranges from .*, expected finite values"):
+        metric(image, good, bounded=False)
+    with pytest.raises(ValueError, match="the reference ranges"):
+        metric(good, image, bounded=False)
+
+
+@pytest.mark.parametrize("peak", [2.0, 255.0])
+@pytest.mark.parametrize("gaussian", [False, True])
+def test_another_range_is_a_matter_of_scale(peak: float, gaussian: bool) -> None:
+    levels = [(peak * noise(seed, height=24, width=24)).double() for seed in (0, 1)]
+    first, second = (t.permute(1, 2, 0).numpy() for t in levels)
+    scaled = [t[None] / peak for t in levels]
+    assert psnr(*scaled).item() == pytest.approx(peak_signal_noise_ratio(first, second, data_range=peak), abs=1e-9)
+    expected = structural_similarity(first, second, channel_axis=-1, data_range=peak, **(GAUSSIAN if gaussian else {}))
+    assert ssim(*scaled, gaussian=gaussian).item() == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("gaussian", "size"), [(False, (6, 16)), (False, (16, 6)), (True, (10, 16)), (True, (16, 10))])
