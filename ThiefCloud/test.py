@@ -8,26 +8,30 @@ Writes to --out: metrics.json, metrics.csv, restored/NAME.png, panels/NAME.png (
 panels as overview.png. Scores are those of the network's output before it is rounded to 8 bits for the file.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 from tqdm import tqdm
 
 import thiefcloud
-from cloudkit.cli import SAMPLE, format_table, parser, run
+from cloudkit.cli import SAMPLE, parser, run
 from cloudkit.distributed import choose_device
 from cloudkit.errors import UserError
+from cloudkit.files import write_json
 from cloudkit.images import read_unit, write_image
 from cloudkit.pairs import images_by_pair
 from cloudkit.panels import side_by_side, stacked
 from cloudkit.scenes import Scene
+from cloudkit.scoring.results import Collector, read_scores, summarise, versus, write_scores
+from cloudkit.scoring.tables import image_table, mean_table, measure_lines, versus_lines
+from cloudkit.splits import WHOLE, hold_out
 from thiefcloud.data import open_data
 from thiefcloud.options import TestOptions
-from thiefcloud.scoring import METRICS, Scores, score_image, summarise, write_scores
 
 OVERVIEW_ROWS = 4
-Restorer = Callable[[Scene], tuple[Tensor, Tensor | None]]  # restored image, and the thickness map where there is one
+Restorer = Callable[[Scene], tuple[Tensor, Tensor | None]]  # restored image, raw, and the thickness map where there is one
 
 
 def main(options: TestOptions) -> None:
@@ -35,16 +39,18 @@ def main(options: TestOptions) -> None:
     data = open_data(options)
     data.require("test")
     print(data.note)
-    restore = reader(options.restored) if options.restored else network(options)
+    collector = Collector(None if options.protocol == "all" else [options.protocol], options.measures)
+    duplicates = hold_out({WHOLE: {name: name for name in data.test.names}}, options.duplicates) if options.duplicates else []
+    other = read_scores(options.versus) if options.versus else {}
+    restore = reader(options.restored, data.test.names) if options.restored else network(options)
     if options.folder == SAMPLE:
         print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
 
-    rows: list[tuple[str, Scores, Scores]] = []
     overview: list[Tensor] = []
     for index in tqdm(range(len(data.test)), desc="scoring", unit="image"):
         scene = data.test[index]
         restored, thickness = restore(scene)
-        rows.append((scene.name, checked_score(scene, scene.cloudy), checked_score(scene, restored)))
+        collector.add(scene, restored)
         if options.restored is None:
             write_image(options.out / "restored" / f"{scene.name}.png", restored)
         if options.panels < 0 or index < options.panels:
@@ -53,11 +59,20 @@ def main(options: TestOptions) -> None:
             write_image(options.out / "panels" / f"{scene.name}.png", panel)
             overview += [panel] if len(overview) < OVERVIEW_ROWS else []
 
-    summary = summarise(rows)
-    write_scores(options.out, summary, rows)
+    about = {
+        "method": options.method or str(options.restored or options.checkpoint),
+        "dataset": options.dataset,
+        "images": collector.images,
+    }
+    summaries = summarise(collector.rows, collector.protocols, about=about, duplicates=duplicates)
+    write_scores(options.out, summaries, collector.rows)
     if overview:
         write_image(options.out / "overview.png", stacked(overview))
-    print_table(summary, rows)
+    report(collector, summaries)
+    if options.versus:
+        differences = versus(collector.rows, options.versus, other)
+        write_json(options.out / "versus.json", differences)
+        print(*versus_lines(differences), sep="\n")
     print(f"written to {options.out}")
 
 
@@ -69,44 +84,29 @@ def network(options: TestOptions) -> Restorer:
     model.to(device)
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor]:
-        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device))
+        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True)
         return restored.cpu(), thickness.cpu()
 
     return restore
 
 
-def reader(folder: Path) -> Restorer:
-    """What takes restored images from a folder, by name."""
+def reader(folder: Path, names: Sequence[str]) -> Restorer:
+    """What takes restored images from a folder, by name; UserError unless all are there."""
     files = images_by_pair(folder)
-
-    def restore(scene: Scene) -> tuple[Tensor, None]:
-        if scene.name not in files:
-            raise UserError(f"{folder} holds no restored image for {scene.name}; expected {scene.name}.png (or another format).")
-        return read_unit(files[scene.name]), None
-
-    return restore
-
-
-def checked_score(scene: Scene, image: Tensor) -> Scores:
-    """The scores of an image, with the scene's name in the error if it cannot be scored."""
-    try:
-        return score_image(image, scene.truth)
-    except ValueError as error:
-        raise UserError(f"{scene.name} cannot be scored: {error}") from error
+    if missing := [name for name in names if name not in files]:
+        raise UserError(
+            f"{folder} holds no restored image for {len(missing)} of {len(names)} test images ({missing[0]}, ...); expected "
+            f"{missing[0]}.png (or another format)."
+        )
+    return lambda scene: (read_unit(files[scene.name]), None)
 
 
-def print_table(summary: dict[str, object], rows: list[tuple[str, Scores, Scores]]) -> None:
-    """Print the scores of each image and their means."""
-
-    def cells(before: dict, after: dict) -> dict[str, str]:
-        both = {
-            f"{kind} {metric}": scores[metric] for kind, scores in (("input", before), ("restored", after)) for metric in METRICS
-        }
-        return {title: "-" if value is None else f"{value:.{2 if 'psnr' in title else 4}f}" for title, value in both.items()}
-
-    mean = cells(summary["input"], summary["restored"])  # type: ignore[arg-type]
-    lines = [{"image": name, **cells(before, after)} for name, before, after in rows]
-    print(format_table([*lines, {"image": f"mean of {len(rows)}", **mean}]))
+def report(collector: Collector, summaries: list[dict[str, Any]]) -> None:
+    """Print the scores of each image, their means, and what could not be computed."""
+    print(image_table(collector.rows), mean_table(summaries), sep="\n\n")
+    print(*measure_lines(summaries[0]), sep="\n")
+    for protocol, reason in collector.left_out.items():
+        print(f"without {protocol}, which cannot score every image: {reason}")
 
 
 if __name__ == "__main__":

@@ -23,7 +23,16 @@ class Scene(NamedTuple):
     """The clear image (3, H, W), or the thickness map (1, H, W)."""
 
 
-class PairScenes(Sequence[Scene]):
+class Scenes(Sequence[Scene]):
+    """Scenes whose names are known before they are read."""
+
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+class PairScenes(Scenes):
     """Scenes from pairs of files.
 
     Args:
@@ -33,9 +42,7 @@ class PairScenes(Sequence[Scene]):
 
     def __init__(self, pairs: Sequence[Pair], truth_bands: int = 3) -> None:
         self.pairs, self.truth_bands = pairs, truth_bands
-
-    def __len__(self) -> int:
-        return len(self.pairs)
+        self.names = [pair.name for pair in pairs]
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a pair. Raises ImageError where a file is damaged, UserError where the sizes differ."""

@@ -78,6 +78,13 @@ def write_thickness_pairs(root: Path, count: int, *, folders: tuple[str, str] = 
     return root
 
 
+def listed(folder: Path, *lines: str) -> Path:
+    """Write a list of names. Returns the file."""
+    path = folder / "names.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
 def touch(folder: Path, names: Iterable[str]) -> None:
     """Make empty files, for code that looks at names alone."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -11,7 +11,7 @@ from cloudkit.batches import ImageStore, Sampler
 from cloudkit.datasets import find_clear, find_folder, find_named
 from cloudkit.distributed import World
 from cloudkit.pairs import DataError
-from cloudkit.scenes import PairScenes, Scene
+from cloudkit.scenes import PairScenes, Scenes
 from scpm import SimulatedScenes, Simulator, simulator
 from thiefcloud.options import DataOptions
 
@@ -24,8 +24,8 @@ class Data:
 
     train: Sequence[tuple[Path, ...]]
     """Files of each training place: (cloudy, clear), or (clear,) to simulate clouds over."""
-    val: Sequence[Scene]
-    test: Sequence[Scene]
+    val: Scenes
+    test: Scenes
     note: str
     """One line: what was found."""
     simulate: Simulator | None

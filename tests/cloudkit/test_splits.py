@@ -9,15 +9,10 @@ import pytest
 from cloudkit.images import natural_key
 from cloudkit.pairs import DataError
 from cloudkit.splits import WHOLE, Choice, blocks_order, divide, hashed_order, pick, read_names, validation_names
+from tests.helpers import listed
 
 PARTS = {"train": {"1": "a", "2": "b", "x": "c"}, "val": {"1": "d"}, "test": {"1": "e", "town_9": "f"}}
 FLAT: dict[str, dict[str, int]] = {WHOLE: {str(n): n for n in range(30)}}
-
-
-def listed(tmp_path: Path, *lines: str) -> Path:
-    path = tmp_path / "names.txt"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
 
 
 def test_hashed_order_is_fixed_for_all_time() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import shutil
 from pathlib import Path
 
@@ -13,8 +14,9 @@ from torch import Tensor
 
 import thiefcloud
 from cloudkit.images import read_unit, write_image
-from tests.helpers import TEST, assert_one_error, noise, run_script, write_images, write_pairs
-from thiefcloud.scoring import summarise
+from cloudkit.scoring.protocols import PROTOCOLS
+from cloudkit.scoring.results import GROUPS
+from tests.helpers import TEST, assert_one_error, listed, noise, run_script, write_images, write_pairs
 
 NAMES = ["0", "10", "20"]
 
@@ -60,7 +62,12 @@ def test_scores_pictures_and_files(pairs: Path, checkpoint: Path, tmp_path: Path
         after.append(reference(restored, clear))
         torch.testing.assert_close(read_unit(out / "restored" / f"{name}.png"), restored, rtol=0, atol=0.51 / 255)
     metrics, rows = read(out)
-    assert metrics == {"protocol": "plain", "count": 3, "input": means(before), "restored": means(after)}
+    assert [metrics[name] for name in ("protocol", "count", "dataset", "method")] == ["plain", 3, "folder", str(checkpoint)]
+    assert metrics["input"] == means(before)
+    assert metrics["restored"] == means(after)
+    low, high = metrics["interval"]["restored"]["psnr"]
+    assert low < metrics["restored"]["psnr"] < high
+    assert {title: group["count"] for title, group in metrics["groups"].items()} == dict.fromkeys(GROUPS, 1)
     assert [row["name"] for row in rows] == NAMES
     for row, scores in zip(rows, np.concatenate((before, after), 1), strict=True):
         assert [float(value) for value in list(row.values())[1:]] == pytest.approx(scores, abs=2e-5)
@@ -71,7 +78,7 @@ def test_scores_pictures_and_files(pairs: Path, checkpoint: Path, tmp_path: Path
     torch.testing.assert_close(panel[:, -19:, -26:], read_unit(pairs / "clear" / "0.png"))
     table = capsys.readouterr().out
     assert f"{np.mean(after, 0)[0]:.2f}" in table
-    assert "mean of 3" in table
+    assert "all: 3" in table
 
 
 def test_images_that_another_method_restored(pairs: Path, tmp_path: Path) -> None:
@@ -107,19 +114,65 @@ def test_an_infinite_psnr_is_null_and_counted_apart(pairs: Path, tmp_path: Path,
     assert "inf" in capsys.readouterr().out
 
 
-def test_the_mean_leaves_infinite_values_out() -> None:
-    finite, infinite = (
-        {"psnr": 20.0, "ssim": 0.5, "ssim_gaussian": 0.4},
-        {"psnr": float("inf"), "ssim": 1.0, "ssim_gaussian": 1.0},
-    )
-    summary = summarise([("a", finite, infinite), ("b", finite, finite), ("c", finite, {**finite, "psnr": 30.0})])
-    assert summary["input"] == {"psnr": 20.0, "ssim": 0.5, "ssim_gaussian": pytest.approx(0.4)}
-    assert summary["restored"] == {
-        "psnr": 25.0,
-        "ssim": pytest.approx(2 / 3),
-        "ssim_gaussian": pytest.approx(0.6),
-        "psnr_infinite": 1,
-    }
+def test_every_protocol_beside_plain(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 2, height=140, width=140)
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments, "--protocol", "thiefcloud", "--measures", "mae", "sam") == 0
+    plain, thiefcloud = read(tmp_path / "out")[0]
+    assert (plain["protocol"], thiefcloud["protocol"]) == ("plain", "thiefcloud")
+    assert thiefcloud["restored"]["psnr"] == pytest.approx(plain["restored"]["psnr"] + 20 * math.log10(2), abs=1e-9)
+    assert list(plain["restored"]) == ["psnr", "ssim", "ssim_gaussian", "mae", "sam"]
+    assert run_script(TEST, *arguments, "--protocol", "all") == 0
+    metrics, rows = read(tmp_path / "out")
+    assert [summary["protocol"] for summary in metrics] == list(PROTOCOLS)
+    assert float(rows[0]["restored_psnr"]) == pytest.approx(float(rows[0]["thiefcloud_restored_psnr"]) - 6.0206, abs=1e-4)
+    table = capsys.readouterr().out
+    assert all(f"\n{protocol} " in table for protocol in PROTOCOLS)
+
+
+def test_all_leaves_out_what_cannot_score_small_images(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments, "--protocol", "all") == 0
+    assert [summary["protocol"] for summary in read(tmp_path / "out")[0]] == [name for name in PROTOCOLS if name != "rsdformer"]
+    assert "without rsdformer, which cannot score every image: 0: " in capsys.readouterr().out
+
+
+def test_only_what_a_list_names_is_scored(pairs: Path, tmp_path: Path) -> None:
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments, "--split", listed(tmp_path, "20", "0")) == 0
+    assert [row["name"] for row in read(tmp_path / "out")[1]] == ["20", "0"]
+
+
+def test_with_and_without_what_training_has_seen(pairs: Path, tmp_path: Path) -> None:
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy", "--out", tmp_path / "out"]
+    assert run_script(TEST, *arguments, "--duplicates", listed(tmp_path, "10", "7")) == 0
+    metrics, rows = read(tmp_path / "out")
+    assert metrics["count"] == 3
+    clean = metrics["without_duplicates"]
+    assert clean["count"] == 2
+    others = [float(row["restored_psnr"]) for row in rows if row["name"] != "10"]
+    assert clean["restored"]["psnr"] == pytest.approx(np.mean(others), abs=1e-5)
+
+
+def test_against_another_run(pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    common = ["--dataset", "folder", "--root", pairs]
+    for seed, name in enumerate(NAMES):
+        clear = read_unit(pairs / "clear" / f"{name}.png")
+        write_image(tmp_path / "better" / f"{name}.png", (clear + 0.05 * noise(seed, height=19, width=26)).clamp(0, 1))
+    assert run_script(TEST, *common, "--restored", pairs / "cloudy", "--out", tmp_path / "one") == 0
+    other = tmp_path / "one" / "metrics.csv"
+    assert run_script(TEST, *common, "--restored", tmp_path / "better", "--out", tmp_path / "two", "--versus", other) == 0
+    found = json.loads((tmp_path / "two" / "versus.json").read_text())
+    gains = [
+        float(a["restored_psnr"]) - float(b["restored_psnr"])
+        for a, b in zip(*(read(tmp_path / run)[1] for run in ("two", "one")), strict=True)
+    ]
+    assert found["psnr"]["difference"] == pytest.approx(np.mean(gains), abs=1e-5)
+    assert found["psnr"]["low"] > 0
+    assert f"psnr: +{np.mean(gains):.2f}" in capsys.readouterr().out
+    write_images(pairs / "cloudy", ["0.png"], height=19, width=26)  # other images under the names of the other run
+    assert run_script(TEST, *common, "--restored", tmp_path / "better", "--out", tmp_path / "two", "--versus", other) == 2
+    assert_one_error(capsys.readouterr().err, "for the cloudy input 0, here it is", "Score both methods on the same files")
 
 
 def test_simulated_clouds_are_the_same_every_time(checkpoint: Path, tmp_path: Path) -> None:
@@ -141,11 +194,15 @@ def test_mistakes_are_one_line(
     write_images(tmp_path / "train only" / "train" / "clear", ["0.png"])
     small = write_pairs(tmp_path / "small", 2, height=10)
     for arguments, parts in (
-        (["--restored", tmp_path / "some"], ["holds no restored image for 20; expected 20.png"]),
-        (["--restored", tmp_path / "sizes"], ["0 cannot be scored", "(1, 3, 16, 16) and (1, 3, 19, 26)"]),
+        (["--restored", tmp_path / "some"], ["holds no restored image for 1 of 3 test images (20, ...); expected 20.png"]),
+        (["--restored", tmp_path / "sizes"], ["0 cannot be scored", "(3, 16, 16) and (3, 19, 26)"]),
         (["--restored", tmp_path / "absent"], ["absent does not exist"]),
         (["--root", tmp_path / "train only"], ["there is no image for test"]),
         (["--root", small], ["0 cannot be scored", "10x16 pixels, expected at least 11x11"]),
+        (["--protocol", "rsdformer"], ["0 cannot be scored", "rsdformer cannot score 19x26 pixels, expected at least 139x139"]),
+        (["--split", tmp_path / "absent.txt"], ["absent.txt cannot be read as a list of names"]),
+        (["--duplicates", listed(tmp_path, "77")], ["names no image that is there"]),
+        (["--versus", pairs / "clear" / "0.png"], ["0.png cannot be read as metrics.csv"]),
         (["--checkpoint", prior], ["prior.pt holds the network 'scpm', expected 'thiefcloud'"]),
         (["--checkpoint", tmp_path / "absent.pt"], ["ThiefCloud/train.py trains ThiefCloud"]),
     ):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from cloudkit.images import read_unit
 from cloudkit.pairs import DataError, match_pairs, subfolders
-from cloudkit.scenes import Scene
+from cloudkit.scenes import Scene, Scenes
 from cloudkit.splits import WHOLE, Splits, divide
 from scpm.clouds import CloudOptions, SimulatedClouds, simulate_clouds
 from scpm.clouds_scg import simulate_clouds_scg
@@ -26,7 +26,7 @@ def simulator(backend: Backend, options: CloudOptions) -> Simulator:
     return lambda clear, seeds: simulate_clouds(clear, seeds, options)
 
 
-class SimulatedScenes(Sequence[Scene]):
+class SimulatedScenes(Scenes):
     """Clear images under fixed clouds: each name has its own, drawn on the CPU and so equal everywhere.
 
     Args:
@@ -37,9 +37,7 @@ class SimulatedScenes(Sequence[Scene]):
 
     def __init__(self, files: Mapping[str, Path], simulate: Simulator, truth: Literal["thickness", "clear"]) -> None:
         self.files, self.simulate, self.truth = list(files.items()), simulate, truth
-
-    def __len__(self) -> int:
-        return len(self.files)
+        self.names = list(files)
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a clear image and cover it. Raises ImageError where the file is damaged."""
