@@ -72,11 +72,35 @@ def part_folders(dataset: NamedSet, root: Path) -> dict[str, Folders]:
     Raises:
         DataError: the tree is not found.
     """
-    if LAYOUTS[dataset].test_of is None:
-        return _parts_of(_unwrap(_locate(dataset, Path(root), lambda folder: bool(_parts_of(_unwrap(folder))))))
-    folders = pair_folders(_locate(dataset, Path(root), lambda folder: pair_folders(folder) is not None))
+    folders = _parts_within(dataset, set_folder(dataset, root))
     assert folders is not None
-    return {WHOLE: folders}
+    return folders
+
+
+def set_folder(dataset: NamedSet, root: Path) -> Path:
+    """The data set's own folder: `root` or one below it. What else the archive holds of the set lies there too.
+
+    Raises:
+        DataError: the tree is not found.
+    """
+    return _locate(dataset, Path(root), lambda folder: _parts_within(dataset, folder) is not None)
+
+
+def own_parts(root: Path) -> dict[str, Folders]:
+    """What `part_folders` is for a named set, for pairs of one's own in the trees that `find_folder` takes.
+
+    Raises:
+        DataError: the tree is not found.
+    """
+    root = _existing(Path(root))
+    if folders := _parts_of(root):
+        return folders
+    if whole := pair_folders(root):
+        return {WHOLE: whole}
+    raise DataError(
+        f"{root} holds no pairs; expected train/, val/ and test/, each with cloudy/ and clear/, or cloudy/ and clear/ "
+        "right below it (other usual names: haze and gt, cloud and label, cloud and reference, input and target)."
+    )
 
 
 def find_folder(root: Path, choice: Choice = NO_LISTS) -> Splits:
@@ -87,17 +111,7 @@ def find_folder(root: Path, choice: Choice = NO_LISTS) -> Splits:
     Raises:
         DataError: the tree is not found, its pairs do not match, or a list cannot be used.
     """
-    root = _existing(Path(root))
-    folders = _parts_of(root)
-    if not folders:
-        whole = pair_folders(root)
-        if whole is None:
-            raise DataError(
-                f"{root} holds no pairs; expected train/, val/ and test/, each with cloudy/ and clear/, or cloudy/ and clear/ "
-                "right below it (other usual names: haze and gt, cloud and label, cloud and reference, input and target)."
-            )
-        folders = {WHOLE: whole}
-    return _splits(str(root), folders, choice)
+    return _splits(str(root), own_parts(root), choice)
 
 
 def find_clear(root: Path, choice: Choice = NO_LISTS) -> dict[str, dict[str, Path]]:
@@ -170,6 +184,14 @@ def _locate(dataset: str, root: Path, fits: Callable[[Path], bool]) -> Path:
             if _plain(folder.name) == _plain(layout.folder) and fits(folder):
                 return folder
     raise DataError(f"no {dataset} in {root}; expected {layout.tree} there. See data/README.md for where to get it.")
+
+
+def _parts_within(dataset: NamedSet, folder: Path) -> dict[str, Folders] | None:
+    """The parts that lie in a folder as they do in that of the data set; None where there are none."""
+    if LAYOUTS[dataset].test_of is None:
+        return _parts_of(_unwrap(folder)) or None
+    whole = pair_folders(folder)
+    return {WHOLE: whole} if whole else None
 
 
 def _parts_of(folder: Path) -> dict[str, Folders]:

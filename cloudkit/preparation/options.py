@@ -8,8 +8,16 @@ import tyro
 
 from cloudkit.checks import require_positive
 from cloudkit.cli import ROOT
+from cloudkit.datasets import NamedSet
 
 SetName = Literal["rice1", "rice2", "satehaze1k", "tcloud", "cuhk-cr"]
+SETS: dict[SetName, tuple[NamedSet, ...]] = {  # as they are published together, and as --dataset of train.py names them
+    "rice1": ("rice1",),
+    "rice2": ("rice2",),
+    "satehaze1k": ("satehaze1k-thin", "satehaze1k-moderate", "satehaze1k-thick"),
+    "tcloud": ("tcloud",),
+    "cuhk-cr": ("cuhk-cr1", "cuhk-cr2"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,16 +58,21 @@ class AuditOptions(SetOptions):
 
     split: Path | None = None
     """List of the test images' names, one a line, instead of the set's own split; all others count as training."""
-    threshold: float = 0.9
-    """Correlation of the clear images, at a small scale, from which two count as near duplicates."""
+    threshold: float = 0.75
+    """Correlation from which two clear images count as showing the same place: of what both show, in detail, up to brightness and
+    contrast, at 256 pixels. Unrelated images stay below 0.65, overlapping crops of one picture reach 0.95."""
     out: Path | None = None
-    """Folder for the table, the pairs' pictures and the list of the leaked names. Default: runs/data/DATASET-audit."""
+    """Folder for the table, the pairs' pictures and the lists of names. Default: runs/data/DATASET-audit in the repository."""
+    pictures: int = 100
+    """How many pairs to write as pictures, the most doubtful ones first; -1: all."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
         require_positive(threshold=self.threshold)
+        if self.threshold > 1:
+            raise ValueError(f"--threshold is {self.threshold}, expected a correlation: more than 0, 1 at most.")
 
 
 PrepareOptions = (

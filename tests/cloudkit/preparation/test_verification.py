@@ -1,0 +1,351 @@
+import subprocess
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cloudkit.errors import UserError
+from cloudkit.images import write_image
+from cloudkit.pairs import DataError
+from cloudkit.preparation import verification
+from cloudkit.preparation.manifests import read_sums
+from cloudkit.preparation.options import VerifyOptions
+from cloudkit.preparation.verification import Report, verify
+from tests.cloudkit.preparation.test_getting import cuhk
+from tests.cloudkit.test_datasets import pngs, rice, satehaze, tcloud
+from tests.helpers import noise, touch, write_images, write_pairs
+
+
+@pytest.fixture(autouse=True)
+def runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Keep the lists that go to runs/ by default away from the repository."""
+    monkeypatch.setattr(verification, "RUNS", tmp_path / "runs")
+    return tmp_path / "runs"
+
+
+def filled(root: Path) -> Path:
+    """Give every empty image below a folder pixels of its own."""
+    for index, path in enumerate(sorted(root.rglob("*.png"))):
+        write_image(path, noise(index))
+    return root
+
+
+def check(dataset: str, root: Path, **named: Any) -> Report:
+    return verify(VerifyOptions(dataset, root, **named))  # type: ignore[arg-type]
+
+
+def problems(report: Report) -> list[str]:
+    return [line for line in report.text.splitlines() if line.split(":")[0] in KINDS]
+
+
+KINDS = ("damaged", "odd", "stray", "duplicate", "unpaired", "changed", "missing", "extra")
+
+
+def damage(path: Path) -> Path:
+    path.write_bytes(path.read_bytes()[:-100])
+    return path
+
+
+@pytest.mark.parametrize(
+    ("dataset", "build", "base", "folders", "pairs"),
+    [
+        ("rice1", lambda root: rice(root, 1, range(4)), "RICE1", ["cloud", "label"], 4),
+        ("rice2", lambda root: rice(root, 2, range(4)), "RICE2", ["cloud", "label", "mask"], 4),
+        ("tcloud", tcloud, "T-CLOUD", ["train/cloud", "train/reference", "test/cloud", "test/reference"], 27),
+        (
+            "satehaze1k",
+            satehaze,
+            "Haze1k",
+            [
+                f"Haze1k_{level}/dataset/{part}/{kind}"
+                for level in ("thin", "moderate", "thick")
+                for part in ("train", "valid", "test")
+                for kind in ("input", "target")
+            ],
+            60,
+        ),
+        (
+            "cuhk-cr",
+            cuhk,
+            "",
+            [f"CUHK-CR{number}/{part}/{kind}" for number in (1, 2) for part in ("train", "test") for kind in ("cloud", "label")],
+            12,
+        ),
+        (
+            "cuhk-cr",
+            lambda root: cuhk(root, "rgb"),
+            "",
+            [f"CUHK-CR{n}/rgb/{part}/{kind}" for n in (1, 2) for part in ("train", "test") for kind in ("cloud", "label")],
+            12,
+        ),
+        ("folder", lambda root: rice(root, 1, range(4)).rename(root / "own"), "own", ["cloud", "label"], 4),
+    ],
+)
+def test_every_layout(
+    dataset: str,
+    build: Callable[[Path], object],
+    base: str,
+    folders: list[str],
+    pairs: int,
+    tmp_path: Path,
+    runs: Path,
+) -> None:
+    root = tmp_path / "root"
+    build(root)
+    filled(root)
+    given = root / base if dataset == "folder" else root
+    report = check(dataset, given)
+    assert report.well
+    assert problems(report) == []
+    rows = [line.split()[0] for line in report.text.splitlines() if "8 bits x 3" in line]
+    assert rows == folders
+    verdict = report.text.splitlines()[-1]
+    part = "" if dataset == "folder" else ", a part of the whole set"
+    assert verdict == f"{dataset} in {root / base}{part}: {pairs} pairs, all is well"
+    sums = read_sums(runs / "data" / f"{dataset}.sha256")
+    assert sorted(sums) == sorted(path.relative_to(root / base).as_posix() for path in (root / base).rglob("*.png"))
+    assert subprocess.run(["sha256sum", "-c", "--quiet", runs / "data" / f"{dataset}.sha256"], cwd=root / base).returncode == 0
+    assert f'cd "{root / base}" && sha256sum -c "{runs / "data" / f"{dataset}.sha256"}"' in report.text
+
+
+def test_paths_in_the_list_do_not_depend_on_how_the_root_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(satehaze(tmp_path))
+    for level in ("moderate", "thick"):
+        (tmp_path / "Haze1k" / f"Haze1k_{level}").rename(tmp_path / level)
+    inner = tmp_path / "Haze1k" / "Haze1k_thin" / "dataset"
+    lists = []
+    for index, root in enumerate((tmp_path, tmp_path / "Haze1k", inner.parent, inner, inner / "..", inner / ".." / "..", Path())):
+        monkeypatch.chdir(inner)
+        out = tmp_path / f"{index}.sha256"
+        report = check("satehaze1k", root, out=out)
+        assert report.well
+        assert "not there: no satehaze1k-thick in " in report.text
+        lists.append(read_sums(out))
+    assert all(sums == lists[0] for sums in lists)
+    assert "Haze1k_thin/dataset/test/input/1-inputs.png" in lists[0]
+
+
+def test_nothing_is_missing_of_a_whole_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rice(tmp_path, 1, range(500))
+    for path in tmp_path.rglob("*.png"):
+        path.write_bytes(b"x")
+    verdict = check("rice1", tmp_path).text.splitlines()[-1]
+    assert verdict == f"rice1 in {tmp_path / 'RICE1'}: 500 pairs, not well: 1000 damaged"
+
+
+def test_what_is_missing_of_the_whole_set_is_named(tmp_path: Path) -> None:
+    filled(rice(tmp_path, 1, [0, *range(3, 300), 301, *range(305, 499)]))
+    report = check("rice1", tmp_path)
+    assert report.well
+    assert "rice1: 7 of the whole set's 500 names are missing: 1-2, 300, 302-304, 499" in report.text.splitlines()
+    filled(tcloud(tmp_path))
+    assert "tcloud: 27 pairs, the whole set has 2939" in check("tcloud", tmp_path).text
+
+
+def test_names_that_the_set_does_not_have(tmp_path: Path) -> None:
+    filled(rice(tmp_path, 1, [5, 500]))
+    touch(tmp_path / "RICE1" / "cloud", ["07.png"])
+    touch(tmp_path / "RICE1" / "label", ["07.png"])
+    filled(tmp_path)
+    assert problems(check("rice1", tmp_path)) == [
+        f"odd: {kind}/{name}.png has a name that the whole set does not have"
+        for kind in ("cloud", "label")
+        for name in ("07", "500")
+    ]
+
+
+def test_every_damaged_file_is_named_and_reading_goes_on(tmp_path: Path, runs: Path) -> None:
+    folder = filled(rice(tmp_path, 1, range(12)))
+    damage(folder / "cloud" / "10.png")
+    damage(folder / "cloud" / "2.png")
+    (folder / "label" / "0.png").write_bytes(b"")
+    (folder / "label" / "3.png").write_text("<html>")
+    report = check("rice1", tmp_path)
+    assert not report.well
+    found = problems(report)
+    assert [line.split()[1] for line in found] == ["cloud/2.png", "cloud/10.png", "label/0.png", "label/3.png"]
+    assert all(line.startswith("damaged: ") for line in found)
+    assert "label/0.png is empty: 0 bytes" in found[2]
+    assert "label/3.png is no image" in found[3]
+    assert report.text.splitlines()[-1].endswith("12 pairs, not well: 4 damaged")
+    assert [line.split()[-1] for line in report.text.splitlines() if "8 bits" in line] == ["2", "2"]
+    assert len(read_sums(runs / "data" / "rice1.sha256")) == 24
+
+
+@pytest.mark.parametrize("dataset", ["rice2", "folder"])
+def test_masks_are_read_with_their_set(dataset: str, tmp_path: Path) -> None:
+    folder = filled(rice(tmp_path, 2, range(5)))
+    damage(folder / "mask" / "1.png")
+    (folder / "mask" / "2.png").unlink()
+    write_image(folder / "mask" / "3.png", noise(height=8))
+    write_image(folder / "mask" / "9.png", noise())
+    found = problems(check(dataset, folder))
+    if dataset == "folder":
+        assert found == []
+        return
+    assert [line.split(" ", 3)[:2] for line in found] == [
+        ["damaged:", "mask/1.png"],
+        ["odd:", "mask/3.png"],
+        ["unpaired:", "cloud/2.png"],
+        ["unpaired:", "mask/9.png"],
+        ["odd:", "mask/3.png"],
+    ]
+    assert found[2].endswith("has no partner in mask")
+
+
+def test_unpaired_images_are_named(tmp_path: Path) -> None:
+    root = filled(satehaze(tmp_path))
+    parts = root / "Haze1k_thin" / "dataset"
+    (parts / "train" / "input" / "10-inputs.png").unlink()
+    (parts / "test" / "target" / "2-targets.png").unlink()
+    assert problems(check("satehaze1k", tmp_path)) == [
+        "unpaired: Haze1k_thin/dataset/train/target/10-targets.png has no partner in input",
+        "unpaired: Haze1k_thin/dataset/test/input/2-inputs.png has no partner in target",
+    ]
+
+
+def own(root: Path, names: Iterable[str] = ("0.png", "1.png", "2.png", "3.png")) -> Path:
+    for kind in ("cloudy", "clear"):
+        write_images(root / kind, names)
+    return root
+
+
+def test_no_pair_at_all_is_a_finding_and_no_failure(tmp_path: Path) -> None:
+    write_images(tmp_path / "cloudy", ["a.png"])
+    write_images(tmp_path / "clear", ["b.png"])
+    report = check("folder", tmp_path)
+    assert [line.split()[:2] for line in problems(report)] == [["unpaired:", "cloudy/a.png"], ["unpaired:", "clear/b.png"]]
+    (tmp_path / "clear" / "b.png").unlink()
+    assert problems(check("folder", tmp_path)) == ["unpaired: cloudy/a.png has no partner in clear"]
+
+
+def test_partners_of_different_sizes(tmp_path: Path) -> None:
+    own(tmp_path)
+    for index, kind in enumerate(("cloudy", "clear")):
+        for n in range(4):
+            write_image(tmp_path / kind / f"{n}.png", noise(height=16 + n + (index if n == 2 else 0), width=20))
+    assert problems(check("folder", tmp_path)) == ["odd: cloudy/2.png is 20 x 18 pixels, its partner in clear is 20 x 19"]
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "bits", "what"),
+    [
+        ("1.png", noise(height=8), 8, "has pixels 16 x 8, most others here 16 x 16"),
+        ("1.png", noise(bands=1), 8, "has mode 8 bits x 1, most others here 8 bits x 3"),
+        ("1.png", noise(bands=4), 8, "has mode 8 bits x 4, most others here 8 bits x 3"),
+        ("1.png", noise(bands=1), 16, "has mode 16 bits x 1, most others here 8 bits x 3"),
+        ("1.jpg", noise(), 8, "has format JPEG, most others here PNG"),
+    ],
+)
+def test_files_unlike_the_others_of_their_folder(tmp_path: Path, name: str, image: Any, bits: int, what: str) -> None:
+    own(tmp_path)
+    for kind in ("cloudy", "clear"):
+        (tmp_path / kind / "1.png").unlink()
+        write_image(tmp_path / kind / name, image, bits=bits)
+    assert problems(check("folder", tmp_path)) == [f"odd: {kind}/{name} {what}" for kind in ("cloudy", "clear")]
+
+
+def test_where_no_size_is_usual_none_is_odd(tmp_path: Path) -> None:
+    for kind in ("cloudy", "clear"):
+        for n in range(4):
+            write_image(tmp_path / kind / f"{n}.png", noise(height=16 if n < 2 else 20))
+    report = check("folder", tmp_path)
+    assert report.well
+    assert "mixed" in report.text
+
+
+def test_names_of_another_format_are_noted(tmp_path: Path) -> None:
+    own(tmp_path)
+    for path in [*tmp_path.rglob("*.png")]:
+        path.rename(path.with_suffix(".jpg"))
+    report = check("folder", tmp_path)
+    assert report.well
+    for kind in ("cloudy", "clear"):
+        assert f"{kind}: 4 names say another format than the files hold (0.jpg holds PNG), which does no harm" in report.text
+
+
+def test_stray_files_are_named_but_for_junk(tmp_path: Path) -> None:
+    own(tmp_path)
+    touch(tmp_path / "clear", ["notes.txt", ".DS_Store", "Thumbs.db", ".hidden.png", "a.png.part"])
+    (tmp_path / "cloudy" / "more").mkdir()
+    touch(tmp_path, ["train.txt"])
+    assert problems(check("folder", tmp_path)) == [
+        "stray: cloudy/more is no image file",
+        "stray: clear/a.png.part is no image file",
+        "stray: clear/notes.txt is no image file",
+    ]
+
+
+def test_two_images_of_one_name(tmp_path: Path) -> None:
+    own(tmp_path)
+    write_images(tmp_path / "cloudy", ["1-haze.png"])
+    write_images(tmp_path / "clear", ["1_gt.png"])
+    found = problems(check("folder", tmp_path))
+    assert [line.split()[:2] for line in found] == [["duplicate:", "cloudy/1.png"], ["duplicate:", "clear/1_gt.png"]]
+    assert found[0].endswith("has the name 1, as 1-haze.png has")
+
+
+def test_parts_of_ones_own_pairs(tmp_path: Path) -> None:
+    for part in ("train", "valid", "test"):
+        write_pairs(tmp_path / part, 3)
+    damage(tmp_path / "valid" / "clear" / "10.png")
+    report = check("folder", tmp_path)
+    assert [line.split()[:2] for line in problems(report)] == [["damaged:", "valid/clear/10.png"]]
+    assert report.text.splitlines()[-1] == f"folder in {tmp_path}: 9 pairs, not well: 1 damaged"
+
+
+def test_a_list_of_sums_tells_what_changed(tmp_path: Path, runs: Path) -> None:
+    root = own(tmp_path / "root")
+    out = tmp_path / "sums.sha256"
+    assert check("folder", root, out=out).well
+    before = out.read_bytes()
+    assert check("folder", root, manifest=out).well
+    write_image(root / "cloudy" / "1.png", noise(99))
+    for kind in ("cloudy", "clear"):
+        (root / kind / "2.png").unlink()
+        write_images(root / kind, ["7.png"])
+    report = check("folder", root, manifest=out)
+    assert not report.well
+    assert problems(report) == [
+        "changed: cloudy/1.png",
+        "missing: clear/2.png",
+        "missing: cloudy/2.png",
+        "extra: clear/7.png",
+        "extra: cloudy/7.png",
+    ]
+    assert report.text.splitlines()[-1].endswith("4 pairs, not well: 1 changed, 2 missing, 2 extra")
+    assert out.read_bytes() == before
+    assert not runs.exists()
+
+
+def test_the_list_to_compare_with_is_never_overwritten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = own(tmp_path / "root")
+    check("folder", root, out=tmp_path / "a")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="--out and --manifest both name a; the list to compare with would be overwritten"):
+        check("folder", root, out=Path("a"), manifest=tmp_path / "root" / ".." / "a")
+    assert check("folder", root, out=tmp_path / "b", manifest=tmp_path / "a").well
+    assert (tmp_path / "b").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.parametrize("dataset", ["rice1", "satehaze1k", "folder"])
+def test_a_set_that_is_not_there(dataset: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no (rice1|satehaze1k-thin|pairs)"):
+        check(dataset, tmp_path)
+    with pytest.raises(DataError, match="is no folder"):
+        check(dataset, tmp_path / "absent")
+
+
+def test_the_data_set_is_only_read(tmp_path: Path) -> None:
+    root = filled(rice(tmp_path / "root", 1, range(3)))
+    before = {path: path.stat() for path in (tmp_path / "root").rglob("*")}
+    check("rice1", root)
+    after = {path: path.stat() for path in (tmp_path / "root").rglob("*")}
+    assert {path: stat.st_mtime_ns for path, stat in after.items()} == {path: stat.st_mtime_ns for path, stat in before.items()}
+
+
+def test_empty_images_of_the_helpers_are_damage(tmp_path: Path) -> None:
+    touch(tmp_path / "cloudy", pngs(range(3)))
+    touch(tmp_path / "clear", pngs(range(3)))
+    assert len(problems(check("folder", tmp_path))) == 6
