@@ -88,7 +88,7 @@ def compare(
         title: what is compared, for the progress bar.
 
     Returns:
-        Equal pairs, then turned ones, then those of the same place from the highest correlation down.
+        Equal pairs, then turned, near and overlapping ones, the highest correlation of each first.
     """
     equal = list(equal_pairs(test, training, views))
     known = {(finding.test, finding.training) for finding in equal if ("clear", "clear") in finding.images}
@@ -105,7 +105,7 @@ def compare(
     places = [finding for finding in places if (finding.test, finding.training) not in known]
     return [
         *sorted(equal, key=lambda finding: finding.kind),  # stable, and "equal" comes before "turned"
-        *sorted(places, key=lambda finding: -finding.correlation),
+        *sorted(places, key=lambda finding: (finding.kind, -finding.correlation)),
     ]
 
 

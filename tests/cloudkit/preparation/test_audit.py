@@ -40,7 +40,7 @@ def split(tmp_path: Path) -> Path:
     write_pair(root / "test", "1", other(1), other(20), suffix=".tif")
     write_pair(root / "test", "2", other(2).rot90(1, (1, 2)), other(21))
     write_pair(root / "test", "3", other(3), other(22), suffix=".jpg")
-    write_pair(root / "train", "7", cut(WIDE, 20, 24, SIZE))
+    write_pair(root / "train", "7", cut(WIDE, 10, 13, SIZE))
     write_pair(root / "val", "8", other(30))
     write_pair(root / "test", "4", whole)
     write_pair(root / "test", "5", other(31))
@@ -67,8 +67,8 @@ def test_every_kind_is_found_and_written(split: Path) -> None:
     ]
     assert [row["correlation"] for row in rows[:2]] == ["1.000"] * 2
     assert all(0.75 <= float(row["correlation"]) <= 1 for row in rows)
-    assert (float(rows[3]["right"]), float(rows[3]["down"])) == pytest.approx((24, 20), abs=1)
-    assert float(rows[3]["overlap"]) == pytest.approx(44 * 40 / SIZE**2, abs=0.03)
+    assert (float(rows[3]["right"]), float(rows[3]["down"])) == pytest.approx((13, 10), abs=1)
+    assert float(rows[3]["overlap"]) == pytest.approx(54 * 51 / SIZE**2, abs=0.03)
     assert report.leaked == 4
     assert "4 of 5 test images are also in training: 2 equal, 2 near or overlapping" in report.text
     assert (out / "leaked.txt").read_text().startswith("# ")
@@ -93,11 +93,11 @@ def test_pictures_frame_what_both_show(split: Path) -> None:
     out = split.parent / "out"
     picture = read_unit(out / "pictures" / "004_4_7.png")[:, 22:]  # below the titles
     test, training = picture[:, :, :SIZE], picture[:, :, SIZE + 4 :]
-    for image, place, (top, left) in ((test, cut(WIDE, 0, 0, SIZE), (20, 24)), (training, cut(WIDE, 20, 24, SIZE), (0, 0))):
+    for image, place, (top, left) in ((test, cut(WIDE, 0, 0, SIZE), (10, 13)), (training, cut(WIDE, 10, 13, SIZE), (0, 0))):
         changed = ((image - place).abs().amax(dim=0) > 0.01).nonzero()
         rows, columns = changed.aminmax(dim=0)
         assert rows.tolist() == pytest.approx([top, left], abs=1)
-        assert columns.tolist() == pytest.approx([top + 43, left + 39], abs=1)
+        assert columns.tolist() == pytest.approx([top + 53, left + 50], abs=1)
     equal = read_unit(out / "pictures" / "001_1_1.png")[:, 22:]
     assert torch.allclose(equal[:, :, :SIZE], equal[:, :, SIZE + 4 :], atol=1e-3)
 
@@ -133,6 +133,16 @@ def test_a_flat_folder_is_searched_for_doubles(tmp_path: Path) -> None:
     assert "3 of 5 images have a double in the set: 3 equal" in report.text
     assert read_names(tmp_path / "out" / "leaked.txt") == ["1", "3", "10"]
     assert read_names(tmp_path / "out" / "held_out.txt") == ["3", "10"]  # one of each is left
+
+
+def test_an_equal_image_is_counted_once_as_equal(tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    write_pair(root / "train", "a", cut(WIDE, 0, 0, SIZE))
+    write_pair(root / "train", "b", cut(WIDE, 10, 0, SIZE))
+    write_pair(root / "test", "c", cut(WIDE, 0, 0, SIZE))
+    assert "1 of 1 test images are also in training: 1 equal, 0 near or overlapping" in run(root).text
+    assert [row["kind"] for row in table(tmp_path / "out")] == ["equal", "overlapping"]
+    assert read_names(tmp_path / "out" / "leaked.txt") == ["c"]
 
 
 def test_a_list_takes_the_place_of_the_split(tmp_path: Path) -> None:
@@ -278,12 +288,18 @@ def test_members_are_audited_each_and_across(tmp_path: Path) -> None:
     assert table(out / "satehaze1k-thick") == []
     (row,) = table(out / "across")
     assert (row["test"], row["training"]) == ("satehaze1k-thin/2", "satehaze1k-thick/4")
+    assert row["picture"] == "001_satehaze1k-thin-2_satehaze1k-thick-4.png"
     assert (out / "across" / "pictures" / row["picture"]).exists()
     assert report.leaked == 1
     assert "1 of 4 test images are also in training of another set" in report.text
     assert "not there: no satehaze1k-moderate" in report.text
     with pytest.raises(UserError, match="no cuhk-cr1"):
         audit(AuditOptions("cuhk-cr", tmp_path, out=out))
+
+
+def test_a_threshold_of_its_own(split: Path) -> None:
+    run(split, threshold=1.0)
+    assert [row["kind"] for row in table(split.parent / "out")] == ["equal", "turned"]
 
 
 def test_every_pair_is_read_once(split: Path) -> None:

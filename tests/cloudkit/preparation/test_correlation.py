@@ -49,7 +49,7 @@ def test_band_pass_takes_away_brightness_contrast_and_slopes() -> None:
     slope = torch.linspace(0, 1, 32)[None, :, None]
     before = band_pass(image, 1, 3, 6)
     assert torch.allclose(band_pass(0.4 * image + 0.3, 1, 3, 6), before, rtol=0.15, atol=0.05)
-    assert torch.allclose(band_pass(image + slope, 1, 3, 6)[:, 9:-9], before[:, 9:-9], atol=0.05)
+    assert torch.allclose(band_pass(image + slope, 1, 3, 6)[:, 9:-9], before[:, 9:-9], rtol=0.15, atol=0.05)
     assert band_pass(torch.full((1, 32, 32), 0.7), 1, 3, 6).abs().max() < 1e-3
 
 
