@@ -1,5 +1,6 @@
 """Loading ThiefCloud from our files and from those of the official code."""
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ _GATES = (
     (".conv_mean.", ".from_mean."),
     (".conv_std.", ".from_std."),
 )
+_GATE_WEIGHT = re.compile(r"\.from_(mean|std)\.\d\.weight$")  # 1x1 convolutions there, matrices here
 
 
 def load(path: Path | str) -> ThiefCloud:
@@ -77,6 +79,7 @@ def load_official(path: Path | str) -> ThiefCloud:
     own = rename({name: tensor for name, tensor in weights.items() if not name.startswith("cd.")}, _RENAMES)
     for theirs, ours in _GATES:
         own = {name.replace(theirs, ours): tensor for name, tensor in own.items()}
+    own = {name: tensor[..., 0, 0] if _GATE_WEIGHT.search(name) else tensor for name, tensor in own.items()}
     model = ThiefCloud(SCPM(sampling="official"))
     load_weights(model, own | {f"prior.{name}": tensor for name, tensor in from_official_names(prior).items()}, path)
     return model.eval()

@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import Tensor
 
-from scpm import DeformConv2d, deform_conv2d
+from scpm import DeformConv2d, deform, deform_conv2d
 from scpm.deform import Sampling, sample_taps
 
 SIZES = [(1, 2, 5, 7), (2, 3, 9, 4), (2, 2, 1, 5), (1, 2, 6, 1), (1, 1, 1, 1)]
@@ -109,3 +109,34 @@ def test_layer_computes_in_the_dtype_of_its_weights(dtype: torch.dtype) -> None:
 def test_unknown_sampling_is_refused(sampling: str) -> None:
     with pytest.raises(ValueError, match=r"sampling is '.*', expected one of \('standard', 'official'\)"):
         DeformConv2d(3, 4, sampling)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("strip", [1, 13, 2**14])
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("sampling", ["standard", "official"])
+def test_without_gradients_the_values_are_the_same(
+    sampling: Sampling, size: tuple[int, int, int, int], reach: float, strip: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A CPU gathers then, strip by strip."""
+    monkeypatch.setattr(deform, "_STRIP", strip)
+    features, offsets, weight = random_case(size, reach)
+    with_gradients = deform_conv2d(features, offsets, weight, sampling)
+    with torch.no_grad():
+        torch.testing.assert_close(deform_conv2d(features, offsets, weight, sampling), with_gradients, rtol=1e-9, atol=1e-9)
+
+
+def test_offsets_that_are_no_numbers_do_no_harm() -> None:
+    features, offsets, weight = (tensor.detach() for tensor in random_case(SIZES[0], 1.0))
+    offsets[0, 0, 0, 0], offsets[0, 9, 1, 1], offsets[0, 10, 2, 2] = math.nan, math.inf, -1e30
+    found = deform_conv2d(features, offsets, weight)
+    assert found[..., 3:, 3:].isfinite().all()
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features_are_gathered_at_exact_places(dtype: torch.dtype) -> None:
+    features, offsets, weight = (tensor.detach().float() for tensor in random_case((1, 2, 5, 300), 1.0))
+    exact = deform_conv2d(features.to(dtype).float(), offsets, weight.to(dtype).float())
+    found = deform_conv2d(features.to(dtype), offsets, weight.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), exact, rtol=1e-2, atol=1e-2)
