@@ -32,7 +32,7 @@ class ReleaseOptions:
 def main(options: ReleaseOptions) -> None:
     """Write the weights with the run's options, steps and score."""
     content = read_file(options.checkpoint)
-    if not is_ours(content):
+    if not is_ours(content) or "options" not in content:
         raise CheckpointError(f"{options.checkpoint} was not written by a training of ours, expected its best.pt.")
     # paths mean nothing elsewhere, and tell strangers about this machine
     kept = {

@@ -1,6 +1,8 @@
-"""Checks that the options of several scripts share; each raises ValueError with what was expected."""
+"""Checks that the options of several scripts share; each raises ValueError, or its kind UserError, with what was expected."""
 
 from pathlib import Path
+
+from cloudkit.errors import UserError
 
 
 def require_positive(**values: float) -> None:
@@ -32,7 +34,7 @@ def require_decay(ema: float) -> None:
 def require_apart(out: Path, source: Path | None) -> None:
     """What is written does not lie among what is read, where a later run would read it."""
     if source is not None and out.resolve().is_relative_to(source.resolve()):
-        raise ValueError(f"--out {out} lies inside {source}, so results would be read as images the next time; choose another.")
+        raise UserError(f"--out {out} lies inside {source}, so results would be read as images the next time; choose another.")
 
 
 def _option(name: str) -> str:

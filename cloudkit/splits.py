@@ -73,10 +73,17 @@ def divide(
     else:
         chosen = {part: dict(parts.get(part, {})) for part in PART_NAMES}
     if choice.held_out is not None:
-        held_out = hold_out(parts, choice.held_out)
+        held_out, unknown = named(parts, choice.held_out)
+        before = len(chosen["train"]) + len(chosen["val"])
         for part in ("train", "val"):
             chosen[part] = {name: item for name, item in chosen[part].items() if item not in held_out}
-        note += f"; {len(held_out)} held out of training by {choice.held_out}"
+        removed = before - len(chosen["train"]) - len(chosen["val"])
+        if not removed:
+            raise DataError(
+                f"{choice.held_out} names no training image, so it would change nothing; expected names of training images, such "
+                "as held_out.txt of an audit holds."
+            )
+        note += f"; {removed} held out of training by {choice.held_out}{unknown}"
     if not chosen["val"] and len(chosen["train"]) > 1:
         validation = validation_names(list(chosen["train"]))
         chosen["val"] = _without(chosen["train"], chosen["train"].keys() - validation)
@@ -109,12 +116,20 @@ def pick(parts: Parts[T], path: Path) -> dict[str, T]:
     return picked
 
 
-def hold_out(parts: Parts[T], path: Path) -> list[T]:
-    """What a list names; names that are not there do no harm. Raises DataError if none is there."""
-    found = [parts[part][name] for line in read_names(path) for part, name in _places(parts, line)]
+def named(parts: Parts[T], path: Path) -> tuple[list[T], str]:
+    """What a list names of what is there, and for the user what it names besides: a name that is not there may be a slip.
+
+    Returns:
+        The pairs or files, and a note ("" if all are there).
+
+    Raises:
+        DataError: nothing that it names is there.
+    """
+    lines = {line: [parts[part][name] for part, name in _places(parts, line)] for line in read_names(path)}
+    found, missing = [item for items in lines.values() for item in items], [line for line, items in lines.items() if not items]
     if not found:
         raise DataError(f"{path} names no image that is there, so it would change nothing; is it of another data set?")
-    return found
+    return found, f" ({len(missing)} more names are not there: {_some(missing)})" if missing else ""
 
 
 def read_names(path: Path) -> list[str]:

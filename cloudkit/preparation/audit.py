@@ -1,11 +1,12 @@
 """Test images that training has seen too, searched for in a data set."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import permutations
 from pathlib import Path
 
+from cloudkit.checks import require_apart
 from cloudkit.cli import RUNS, format_table
 from cloudkit.datasets import Folders, find_folder, find_named, own_parts, part_folders
 from cloudkit.distributed import choose_device
@@ -64,7 +65,8 @@ def audit(options: AuditOptions) -> AuditReport:
     device = choose_device(options.device)
     parts, notes = _parts(options)
     out = options.out or RUNS / "data" / f"{options.dataset}-audit"
-    _keep_apart(out, parts)
+    for folder in {path.parent for part in parts for pair in (*part.test, *part.training) for path in (pair.cloudy, pair.clear)}:
+        require_apart(out, folder)
     views, unread = look([pair for part in parts for pair in (*part.test, *part.training)])
     search = partial(compare, views=views, threshold=options.threshold, device=device)
     several = options.dataset != "folder" and len(SETS[options.dataset]) > 1
@@ -112,15 +114,6 @@ def _divided(title: str, find: Callable[[Choice], Splits], folders: dict[str, Fo
                 "the test images with --split FILE, or put all pairs into one folder (--dataset folder) to search it for doubles."
             )
     return _Part(title, test, training, note, {both[0]: "" if part == WHOLE else f"{part}/" for part, both in folders.items()})
-
-
-def _keep_apart(out: Path, parts: Iterable[_Part]) -> None:
-    """Results must not lie where a later run would read them as images."""
-    for folder in {path.parent for part in parts for pair in (*part.test, *part.training) for path in (pair.cloudy, pair.clear)}:
-        if out.resolve().is_relative_to(folder.resolve()):
-            raise UserError(
-                f"--out {out} lies inside {folder}, so pictures would be read as images the next time; choose another."
-            )
 
 
 def _conclude(part: _Part, findings: Sequence[Finding], out: Path, pictures: int) -> tuple[int, str]:

@@ -116,18 +116,41 @@ def render(lines: Sequence[Line], format: Format, *, intervals: bool = False) ->
 def _read(path: Path) -> list[dict[str, Any]]:
     """The objects of a metrics.json, one for each protocol."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         summaries = content if isinstance(content, list) else [content]
         for summary in summaries:
-            for name, kind in (("protocol", str), ("method", str), ("dataset", str), ("images", str), ("count", int)):
-                if not isinstance(summary[name], kind):
-                    raise TypeError(f"{name} is {summary[name]!r}")
-            for side in ("input", "restored"):
-                if not isinstance(summary[side]["psnr"], float | None) or not isinstance(summary["interval"][side], dict):
-                    raise TypeError(f"{side} holds no scores")
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{path} cannot be read as metrics.json of test.py ({error!r}); name files that it wrote.") from error
+            _check(summary)
+    except KeyError as error:
+        raise UserError(f"{path} is no metrics.json of test.py: it has no {error}; name files that test.py wrote.") from error
+    except (OSError, ValueError, TypeError) as error:
+        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error
+        raise UserError(f"{path} cannot be read as metrics.json of test.py: {reason}; name files that it wrote.") from error
     return summaries
+
+
+def _check(summary: Any) -> None:
+    """Raise KeyError, TypeError or ValueError unless this is an object as `cloudkit.scoring.results.summarise` makes it."""
+    if not isinstance(summary, dict):
+        raise TypeError(f"it holds {summary!r:.40}, expected an object for each protocol")
+    for name in ("protocol", "method", "dataset", "images"):
+        if not isinstance(summary[name], str):
+            raise TypeError(f"{name} is {summary[name]!r:.40}, expected text")
+    if type(summary["count"]) is not int or summary["count"] < 0:
+        raise ValueError(f"count is {summary['count']!r:.40}, expected the number of images")
+    for side in ("input", "restored"):
+        scores, intervals = summary[side], summary["interval"][side]
+        if not isinstance(scores, dict) or not isinstance(intervals, dict) or "psnr" not in scores:
+            raise TypeError(f"{side} holds no scores")
+        for metric, value in scores.items():
+            ends = intervals.get(metric)
+            if not _is_number(value) or not (
+                ends is None or (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)))
+            ):
+                raise TypeError(f"{metric} of {side} is {value!r:.40} with the interval {ends!r:.40}, expected numbers")
+
+
+def _is_number(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
 
 
 def _best(lines: Sequence[Line], metrics: Sequence[str]) -> dict[tuple[str, ...], str]:
@@ -169,4 +192,5 @@ def _escape_latex(text: str) -> str:
 
 
 def _escape_markdown(text: str) -> str:
+    text = " ".join(text.split())  # a line break would end the row
     return re.sub(r"([|*_`\\])", r"\\\1", text)

@@ -127,9 +127,12 @@ def test_what_is_held_out_is_never_trained_on(tmp_path: Path) -> None:
     assert {"1", "2"}.isdisjoint([*chosen["train"], *chosen["val"]])
     assert len(chosen["train"]) + len(chosen["val"]) == 28
     assert len(chosen["test"]) == 30
-    assert "2 held out of training by" in note
+    assert note.startswith("; 2 held out of training by")
+    assert note.endswith("(1 more names are not there: 99)")
     parts, _ = divide(PARTS, Choice(held_out=listed(tmp_path, "test/1", "val/1", "2")))
     assert {**parts["train"], **parts["val"]} == {"1": "a", "x": "c"}
     assert parts["test"] == PARTS["test"]
     with pytest.raises(DataError, match="would change nothing"):
         divide(FLAT, Choice(held_out=listed(tmp_path, "99")))
+    with pytest.raises(DataError, match="names no training image"):
+        divide(FLAT, Choice(held_out=listed(tmp_path, "3")), test=["3"])

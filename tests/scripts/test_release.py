@@ -46,6 +46,9 @@ def test_mistakes_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.
     assert run_script(RELEASE, tmp_path / "foreign.pt", tmp_path / "a.safetensors") == 2
     assert_one_error(capsys.readouterr().err, "foreign.pt was not written by a training of ours")
     assert not (tmp_path / "a.safetensors").exists()
+    assert run_script(RELEASE, checkpoint, tmp_path / "a.safetensors") == 0
+    assert run_script(RELEASE, tmp_path / "a.safetensors", tmp_path / "b.safetensors") == 2
+    assert_one_error(capsys.readouterr().err, "a.safetensors was not written by a training of ours")
 
 
 @pytest.mark.parametrize("damage", ["empty", "cut", "text"])

@@ -14,7 +14,7 @@ from cloudkit.images import read_image, read_unit, write_image
 from cloudkit.preparation.audit import AuditReport, audit
 from cloudkit.preparation.options import AuditOptions
 from cloudkit.preparation.views import look
-from cloudkit.splits import WHOLE, Choice, hold_out, read_names
+from cloudkit.splits import WHOLE, Choice, named, read_names
 from tests.cloudkit.preparation.scenes import cut, scene
 
 SIZE = 64
@@ -82,7 +82,7 @@ def test_the_lists_do_what_scripts_want_of_them(split: Path) -> None:
     run(split)
     out = split.parent / "out"
     scored = [pair.name for pair in find_folder(split).test]
-    assert hold_out({WHOLE: {name: name for name in scored}}, out / "leaked.txt") == ["1", "2", "3", "4"]
+    assert named({WHOLE: {name: name for name in scored}}, out / "leaked.txt") == (["1", "2", "3", "4"], "")
     apart = find_folder(split, Choice(held_out=out / "held_out.txt"))
     assert [pair.name for pair in apart.train] == ["4", "5", "6"]
     assert [pair.name for pair in apart.test] == scored

@@ -91,13 +91,19 @@ def test_files_that_do_not_serve(tmp_path: Path) -> None:
         "[1]",
         "{}",
         json.dumps({**good, "count": "two"}),
+        json.dumps({**good, "count": -3}),
+        json.dumps({**good, "count": True}),
+        json.dumps({**good, "restored": {**good["restored"], "ssim": "0.8"}}),
+        json.dumps({**good, "restored": {**good["restored"], "psnr": float("nan")}}),
+        json.dumps({**good, "interval": {**good["interval"], "restored": {"psnr": [1.0]}}}),
+        json.dumps({**good, "interval": {**good["interval"], "restored": {"psnr": ["a", "b"]}}}),
         json.dumps({**good, "input": None}),
         json.dumps({**good, "restored": {}}),
         json.dumps({name: value for name, value in good.items() if name != "images"}),
     ]
     for content in broken:
         path.write_text(content)
-        with pytest.raises(UserError, match=r"metrics\.json cannot be read as metrics\.json of test\.py"):
+        with pytest.raises(UserError, match=r"metrics\.json (cannot be read as|is no) metrics\.json of test\.py"):
             read_lines([path])
     with pytest.raises(UserError, match="absent"):
         read_lines([tmp_path / "absent.json"])
