@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"cloudkit": ROOT / "cloudkit", "scpm": ROOT / "SCPM/src/scpm", "thiefcloud": ROOT / "ThiefCloud/thiefcloud"}
 MAY_IMPORT = {"cloudkit": set(), "scpm": {"cloudkit"}, "thiefcloud": {"cloudkit", "scpm"}}
-FOLDERS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "Figure", "tests")
+FOLDERS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "Figure", "benchmarks", "tests")
 
 
 def imported(path: Path) -> set[str]:
@@ -26,7 +26,7 @@ def imported(path: Path) -> set[str]:
 def test_imports_point_one_way(package: str) -> None:
     modules = sorted(PACKAGES[package].rglob("*.py"))
     assert len(modules) > 5
-    forbidden = {*PACKAGES, "tests"} - MAY_IMPORT[package] - {package}
+    forbidden = {*PACKAGES, "benchmarks", "tests"} - MAY_IMPORT[package] - {package}
     wrong = {str(path.relative_to(ROOT)): found for path in modules if (found := imported(path) & forbidden)}
     assert wrong == {}
 
