@@ -2,6 +2,7 @@
 
     python ThiefCloud/predict.py scene.png --out cleared
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --checkpoint runs/rice1/best.pt --thickness
+    torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared                  # two GPUs
 
 Images keep their size, their bit depth, and gray or alpha; folders keep their structure. Files already there are replaced.
 """
@@ -13,33 +14,40 @@ from tqdm import tqdm
 
 import thiefcloud
 from cloudkit.cli import parser, run
-from cloudkit.distributed import choose_device
+from cloudkit.distributed import join_world
 from cloudkit.errors import UserError
 from cloudkit.images import TIFF_SUFFIXES, find_images, write_image
 from cloudkit.pictures import read_picture, write_picture
+from thiefcloud import ThiefCloud
 from thiefcloud.options import PredictOptions
 
 
 def main(options: PredictOptions) -> None:
     """Restore every image; those that cannot be read are named at the end."""
-    jobs = plan(options.inputs, options.out, thickness=options.thickness)
-    model = thiefcloud.load(options.checkpoint)
-    device = choose_device(options.device)
-    model.to(device)
-    failures: list[str] = []
-    for source, target in tqdm(jobs, desc="restoring", unit="image"):
-        try:
-            picture = read_picture(source, peak=options.peak)
-        except UserError as error:
-            failures.append(str(error))
-            continue
-        restored, thickness = thiefcloud.restore_and_detect(model, picture.image.to(device))
-        write_picture(target, picture, restored.cpu())
-        if options.thickness:
-            write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
-    print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {options.out}")
-    if failures:
-        raise UserError("these were left out:\n  " + "\n  ".join(failures))
+    with join_world(options.device) as world:
+        jobs = plan(options.inputs, options.out, thickness=options.thickness)
+        model = thiefcloud.load(options.checkpoint).to(world.device)
+        world.barrier()  # all have looked before any writes
+        mine = tqdm(world.share(jobs), desc="restoring", unit="image", disable=not world.is_main)
+        errors = world.gather([restore_file(model, source, target, options) for source, target in mine])
+    if world.is_main:
+        failures = [error for error in errors if error is not None]
+        print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {options.out}")
+        if failures:
+            raise UserError("these were left out:\n  " + "\n  ".join(failures))
+
+
+def restore_file(model: ThiefCloud, source: Path, target: Path, options: PredictOptions) -> str | None:
+    """Restore one image; returns what is wrong with it if it cannot be read."""
+    try:
+        picture = read_picture(source, peak=options.peak)
+    except UserError as error:
+        return str(error)
+    restored, thickness = thiefcloud.restore_and_detect(model, picture.image.to(next(model.parameters()).device))
+    write_picture(target, picture, restored.cpu())
+    if options.thickness:
+        write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
+    return None
 
 
 def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:

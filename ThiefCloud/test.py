@@ -3,21 +3,25 @@
     python ThiefCloud/test.py                                                             # the sample chips
     python ThiefCloud/test.py --dataset rice1 --root DIR --checkpoint runs/rice1/best.pt --out runs/rice1-test
     python ThiefCloud/test.py --dataset tcloud --root DIR --restored OTHER --out DIR      # images another method restored
+    torchrun --nproc-per-node 2 ThiefCloud/test.py --dataset rice1 --root DIR ...         # two GPUs, equal results
 
 Writes to --out: metrics.json, metrics.csv, restored/NAME.png, panels/NAME.png (cloudy, thickness, restored, clear), and the first
 panels as overview.png. Scores are those of the network's output before it is rounded to 8 bits for the file.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
 import thiefcloud
+from cloudkit.batches import check_same_size
+from cloudkit.checks import require_apart
 from cloudkit.cli import SAMPLE, parser, run
-from cloudkit.distributed import choose_device
+from cloudkit.distributed import World, join_world
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
 from cloudkit.images import read_unit, write_image
@@ -26,7 +30,7 @@ from cloudkit.panels import side_by_side, stacked
 from cloudkit.scenes import Scene
 from cloudkit.scoring.results import Collector, read_scores, summarise, versus, write_scores
 from cloudkit.scoring.tables import image_table, mean_table, measure_lines, versus_lines
-from cloudkit.splits import WHOLE, hold_out
+from cloudkit.splits import WHOLE, named
 from thiefcloud.data import open_data
 from thiefcloud.options import TestOptions
 
@@ -36,29 +40,58 @@ Restorer = Callable[[Scene], tuple[Tensor, Tensor | None]]  # restored image, ra
 
 def main(options: TestOptions) -> None:
     """Restore and score every test image, then print and write the table."""
-    data = open_data(options)
-    data.require("test")
-    print(data.note)
-    collector = Collector(None if options.protocol == "all" else [options.protocol], options.measures)
-    duplicates = hold_out({WHOLE: {name: name for name in data.test.names}}, options.duplicates) if options.duplicates else []
-    other = read_scores(options.versus) if options.versus else {}
-    restore = reader(options.restored, data.test.names) if options.restored else network(options)
-    if options.folder == SAMPLE:
-        print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
+    with join_world(options.device) as world:
+        data = open_data(options)
+        data.require("test")
+        collector = Collector(None if options.protocol == "all" else [options.protocol], options.measures)
+        for folder in data.test.folders:
+            require_apart(options.out, folder)
+        duplicates, unknown = (
+            named({WHOLE: {name: name for name in data.test.names}}, options.duplicates) if options.duplicates else ([], "")
+        )
+        other = read_scores(options.versus) if options.versus else {}
+        restore = reader(options.restored, data.test.names) if options.restored else network(options, world.device)
+        if world.is_main:
+            print(data.note, *([] if options.restored else [f"checkpoint: {options.checkpoint}"]), sep="\n")
+            if options.duplicates:
+                print(f"{len(duplicates)} test images are also in training by {options.duplicates}{unknown}")
+            if options.folder == SAMPLE:
+                print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
+        world.barrier()  # all have looked before any writes
+        overview = score_images(options, data.test, restore, collector, world)
+        if world.is_main:
+            finish(options, collector, overview, duplicates, other)
 
-    overview: list[Tensor] = []
-    for index in tqdm(range(len(data.test)), desc="scoring", unit="image"):
-        scene = data.test[index]
+
+def score_images(
+    options: TestOptions, scenes: Sequence[Scene], restore: Restorer, collector: Collector, world: World
+) -> list[Tensor]:
+    """Restore and score this process's share of the images, and gather those of all; returns the panels of the first images."""
+    panels: list[Tensor | None] = []
+    for index in tqdm(world.share(range(len(scenes))), desc="scoring", unit="image", disable=not world.is_main):
+        scene = scenes[index]
         restored, thickness = restore(scene)
         collector.add(scene, restored)
         if options.restored is None:
             write_image(options.out / "restored" / f"{scene.name}.png", restored)
+        panel = None
         if options.panels < 0 or index < options.panels:
             images = {"cloudy": scene.cloudy, "thickness": thickness, "restored": restored, "clear": scene.truth}
             panel = side_by_side({title: image for title, image in images.items() if image is not None})
             write_image(options.out / "panels" / f"{scene.name}.png", panel)
-            overview += [panel] if len(overview) < OVERVIEW_ROWS else []
+        panels.append(panel if index < OVERVIEW_ROWS else None)
+    collector.gather(world)
+    return [panel for panel in world.gather(panels) if panel is not None]
 
+
+def finish(
+    options: TestOptions,
+    collector: Collector,
+    overview: list[Tensor],
+    duplicates: Sequence[str],
+    other: Mapping[str, Mapping[str, float]],
+) -> None:
+    """Write and print the scores of all images."""
     about = {
         "method": options.method or str(options.restored or options.checkpoint),
         "dataset": options.dataset,
@@ -76,12 +109,9 @@ def main(options: TestOptions) -> None:
     print(f"written to {options.out}")
 
 
-def network(options: TestOptions) -> Restorer:
+def network(options: TestOptions, device: torch.device) -> Restorer:
     """What restores by ThiefCloud."""
-    model = thiefcloud.load(options.checkpoint)
-    print(f"checkpoint: {options.checkpoint}")
-    device = choose_device(options.device)
-    model.to(device)
+    model = thiefcloud.load(options.checkpoint).to(device)
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor]:
         restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True)
@@ -98,7 +128,13 @@ def reader(folder: Path, names: Sequence[str]) -> Restorer:
             f"{folder} holds no restored image for {len(missing)} of {len(names)} test images ({missing[0]}, ...); expected "
             f"{missing[0]}.png (or another format)."
         )
-    return lambda scene: (read_unit(files[scene.name]), None)
+
+    def restore(scene: Scene) -> tuple[Tensor, None]:
+        image = read_unit(files[scene.name])
+        check_same_size([image, scene.truth], (files[scene.name], Path(f"the clear image {scene.name}")))
+        return image, None
+
+    return restore
 
 
 def report(collector: Collector, summaries: list[dict[str, Any]]) -> None:

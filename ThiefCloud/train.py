@@ -27,7 +27,7 @@ from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import Scene, check_scenes, mean_scores
 from cloudkit.scoring.metrics import psnr, ssim
-from cloudkit.training import Mixed, Trainee
+from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from thiefcloud import ThiefCloud, restore, restore_and_detect
 from thiefcloud.data import Batch, Data, TrainingBatches, open_data
@@ -53,7 +53,9 @@ def main(options: TrainOptions) -> None:
         model = thiefcloud.load(last) if resuming else new_model(options)
         announce(options, data, world)
         criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg).to(world.device)
-        batches = TrainingBatches(data, crop=options.crop, seed=options.seed, world=world)
+        batches = TrainingBatches(data, crop=options.crop, seed=options.seed, store=options.store, world=world)
+        if world.is_main:
+            print(batches.note)
         mixed = Mixed(options.precision, world.device)
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         model.to(world.device)
@@ -92,7 +94,8 @@ def train_phase(
         model.tune_prior()
         if progress.epoch == 0 and options.epochs_frozen:
             start_from_best_frozen(trainee, folder)
-    trainee.begin_phase(torch.optim.Adam([p for p in model.parameters() if p.requires_grad], lr=rate))
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    trainee.begin_phase(torch.optim.Adam(learning, lr=rate, fused=fuses(trainee.world.device)))
     if saved and progress.epoch:  # else the phase begins, with an optimizer of its own
         trainee.resume_optimizer(saved)
 

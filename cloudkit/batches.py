@@ -17,7 +17,8 @@ from tqdm import tqdm
 
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
-from cloudkit.images import read_image, read_unit, to_unit
+from cloudkit.images import read_image, read_unit
+from cloudkit.stores import Cut, DeviceStore, Store, open_store, size_of, stored_alike
 
 _ORDER, _DRAW = 0, 1  # two uses of randomness that must not share numbers
 
@@ -88,11 +89,12 @@ class ImageStore:
         bands: of each of those files.
         crop: side of the square crops in pixels, a multiple of 8.
         device: where batches go.
+        store: in which memory images lie; "auto": the device's, if it is a GPU with room for them. Batches are the same.
         show_progress: whether to show a progress bar while reading.
 
     Raises:
         ImageError: a file cannot be read.
-        UserError: files of one place differ in size, or an image is smaller than the crop.
+        UserError: files of one place differ in size, an image is smaller than the crop, or the device has no room.
     """
 
     def __init__(
@@ -102,9 +104,10 @@ class ImageStore:
         crop: int,
         device: torch.device,
         *,
+        store: Store = "auto",
         show_progress: bool = True,
     ) -> None:
-        self.crop, self.device = crop, device
+        self.crop = crop
 
         def read(paths: tuple[Path, ...]) -> list[Tensor]:
             images = [_read_stored(path, count) for path, count in zip(paths, bands, strict=True)]
@@ -117,18 +120,16 @@ class ImageStore:
             return images
 
         with ThreadPoolExecutor() as pool:
-            self._images = list(
-                tqdm(
-                    pool.map(read, files),
-                    total=len(files),
-                    desc="reading images",
-                    unit="image",
-                    disable=not show_progress,
-                )
-            )
+            reading = pool.map(read, files)
+            bar = tqdm(reading, total=len(files), desc="reading images", unit="image", disable=not show_progress)
+            parts = [stored_alike(images) for images in zip(*bar, strict=True)]
+        self._sizes = [tuple(image.shape[1:]) for image in parts[0]]
+        self._store = open_store(store, parts, crop, device)
+        memory = f"the memory of {device}" if isinstance(self._store, DeviceStore) else "host memory"
+        self.note = f"{len(self)} training images, {size_of(parts) / 1e9:.2f} GB, lie in {memory}"
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._sizes)
 
     def crops(self, draws: Sequence[Draw]) -> list[Tensor]:
         """Random crops, mirrored and turned by quarters, of the drawn images.
@@ -136,16 +137,12 @@ class ImageStore:
         Returns:
             For each file of a place one batch (N, bands, crop, crop), float32 in [0, 1], on the device.
         """
-        cut = [self._cut(draw) for draw in draws]
-        return [torch.stack(parts).to(self.device, non_blocking=True) for parts in zip(*cut, strict=True)]
+        return self._store.crops([self._cut(draw) for draw in draws])
 
-    def _cut(self, draw: Draw) -> list[Tensor]:
-        images, random = self._images[draw.index], draw.generator()
-        top, left = (int(random.integers(size - self.crop + 1)) for size in images[0].shape[1:])
-        mirrored, turns = bool(random.integers(2)), int(random.integers(4))
-        parts = [to_unit(image[:, top : top + self.crop, left : left + self.crop]) for image in images]
-        parts = [part.flip(2) if mirrored else part for part in parts]
-        return [torch.rot90(part, turns, (1, 2)) for part in parts]
+    def _cut(self, draw: Draw) -> Cut:
+        random = draw.generator()
+        top, left = (int(random.integers(size - self.crop + 1)) for size in self._sizes[draw.index])
+        return Cut(draw.index, top, left, mirrored=bool(random.integers(2)), turns=int(random.integers(4)))
 
 
 def _read_stored(path: Path, bands: int) -> Tensor:

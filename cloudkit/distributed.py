@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -35,12 +35,28 @@ class World:
         """This process's part of `items`; the parts of all processes hold each item once."""
         return items[self.rank :: self.size]
 
+    def gather(self, share: Sequence[Item]) -> list[Item]:
+        """The inverse of `share`: what all processes made of their parts, in the order of the whole; the same in every process.
+
+        Args:
+            share: one item for each of this process's part; pickled, so small and on the CPU.
+        """
+        parts: list[Any] = [list(share)] * self.size
+        if self.size > 1:
+            with _waiting_for_others():
+                dist.all_gather_object(parts, list(share))
+        whole: list[Any] = [None] * sum(map(len, parts))
+        for rank, part in enumerate(parts):
+            whole[rank :: self.size] = part
+        return whole
+
     def means(self, sums: Mapping[str, float], count: int) -> dict[str, float]:
         """Sums and counts of all processes, added up: the overall means, the same in every process."""
         totals = torch.tensor([*sums.values(), count], dtype=torch.float64)
         if self.size > 1:
             totals = totals.to(self.device)
-            dist.all_reduce(totals)
+            with _waiting_for_others():
+                dist.all_reduce(totals)
         return dict(zip(sums, (totals[:-1] / totals[-1]).tolist(), strict=True))
 
     def wrap(self, model: nn.Module) -> nn.Module:
@@ -55,7 +71,17 @@ class World:
     def barrier(self) -> None:
         """Wait until every process has come here."""
         if self.size > 1:
-            dist.barrier()
+            with _waiting_for_others():
+                dist.barrier()
+
+
+@contextmanager
+def _waiting_for_others() -> Iterator[None]:
+    """Say in one line that another process is gone, which has told why."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise UserError("another process ended before its work was done; its own message says why.") from error
 
 
 @contextmanager
@@ -81,10 +107,8 @@ def join_world(device: str = "auto") -> Iterator[World]:
         chosen = torch.device("cuda", local_rank)
         torch.cuda.set_device(chosen)
     dist.init_process_group("nccl" if chosen.type == "cuda" else "gloo")
-    try:
-        yield World(rank, size, chosen)
-    finally:
-        dist.destroy_process_group()
+    yield World(rank, size, chosen)
+    dist.destroy_process_group()  # not after an error, which this process shall tell before the others miss it and end
 
 
 def choose_device(name: str) -> torch.device:

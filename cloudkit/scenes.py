@@ -1,8 +1,10 @@
 """Whole images with their truth, for validation and scoring, read one by one when they are wanted."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 from tqdm import tqdm
 
@@ -14,7 +16,7 @@ from cloudkit.pairs import Pair
 
 
 class Scene(NamedTuple):
-    """One image and what a network should make of it; both float32 in [0, 1], on the CPU."""
+    """One image and what a network should make of it; both float32 in [0, 1], read onto the CPU."""
 
     name: str
     cloudy: Tensor
@@ -22,11 +24,17 @@ class Scene(NamedTuple):
     truth: Tensor
     """The clear image (3, H, W), or the thickness map (1, H, W)."""
 
+    def on(self, device: torch.device) -> "Scene":
+        """The same with its tensors on a device."""
+        return Scene(self.name, self.cloudy.to(device), self.truth.to(device))
+
 
 class Scenes(Sequence[Scene]):
     """Scenes whose names are known before they are read."""
 
     names: Sequence[str]
+    folders: Collection[Path]
+    """Where the images lie."""
 
     def __len__(self) -> int:
         return len(self.names)
@@ -43,6 +51,7 @@ class PairScenes(Scenes):
     def __init__(self, pairs: Sequence[Pair], truth_bands: int = 3) -> None:
         self.pairs, self.truth_bands = pairs, truth_bands
         self.names = [pair.name for pair in pairs]
+        self.folders = {path.parent for pair in pairs for path in (pair.cloudy, pair.clear)}
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a pair. Raises ImageError where a file is damaged, UserError where the sizes differ."""
@@ -55,14 +64,18 @@ class PairScenes(Scenes):
 def mean_scores(
     scenes: Sequence[Scene], score: Callable[[Scene], dict[str, float]], world: World, *, title: str = "validating"
 ) -> dict[str, float]:
-    """Mean of each score over all scenes, each seen once by one of the processes; the same result in every process."""
+    """Mean of each score over all scenes, each seen once by one of the processes; the same result in every process.
+
+    On a GPU scenes come to `score` there: float64 scores of whole images would take the CPU longer than the network the GPU.
+    """
+    device = world.device if world.device.type == "cuda" else torch.device("cpu")  # others may lack float64
     sums: dict[str, float] = {}
     mine = world.share(range(len(scenes)))
     for index in tqdm(mine, desc=title, unit="image", leave=False, disable=not world.is_main):
-        for name, value in score(scenes[index]).items():
+        for name, value in score(scenes[index].on(device)).items():
             sums[name] = sums.get(name, 0.0) + value
     if not mine:  # more processes than scenes: take part in the exchange with empty hands, under the same names
-        sums = dict.fromkeys(score(scenes[0]), 0.0)
+        sums = dict.fromkeys(score(scenes[0].on(device)), 0.0)
     return world.means(sums, len(mine))
 
 

@@ -64,6 +64,35 @@ class Mixed:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "fp32")
 
 
+def fuses(device: torch.device) -> bool:
+    """Whether Adam and SGD can update all weights in few kernels there (argument `fused`): faster, rounded otherwise."""
+    return device.type in ("cuda", "cpu")
+
+
+class Averaged(AveragedModel):
+    """Weights averaged exponentially; torch's own update sends a counter to the GPU at each step, and waits for it.
+
+    Args:
+        model: the network.
+        decay: in (0, 1).
+    """
+
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self._average = get_ema_multi_avg_fn(decay)
+
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take in the weights after a step; the first are taken as they are, and buffers always."""
+        if self.n_averaged == 0:  # a counter on the CPU
+            self.module.load_state_dict(model.state_dict())
+        else:
+            self._average(list(self.module.parameters()), list(model.parameters()), 0)
+        for ours, theirs in zip(self.module.buffers(), model.buffers(), strict=True):
+            ours.copy_(theirs)
+        self.n_averaged += 1
+
+
 class Trainee(Generic[Network]):
     """A network with all that its training must remember.
 
@@ -90,7 +119,7 @@ class Trainee(Generic[Network]):
     ) -> None:
         self.name, self.model, self.config = name, model, config
         self.mixed, self.world, self.options = mixed, world, options
-        self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema)) if ema > 0 else None
+        self.averaged = Averaged(model, ema) if ema > 0 else None
         self.progress = Progress()
         self.optimizer: torch.optim.Optimizer
         self.parallel: nn.Module = model
@@ -140,7 +169,7 @@ class Trainee(Generic[Network]):
                 group["lr"] = rate_of(step)
             losses = self._step(losses_of, batch_of(step))
             for name, value in losses.items():
-                sums[name] = sums.get(name, torch.zeros_like(value)) + value
+                sums[name] = sums[name] + value if name in sums else value
             if self.mixed.device.type == "cpu" or (step + 1) % _CHECK_EVERY == 0:
                 self._check_finite(float(sums["loss"]))
                 bar.set_postfix({"loss": f"{float(losses['loss']):.4g}"}, refresh=False)
@@ -201,7 +230,10 @@ class Trainee(Generic[Network]):
         return training
 
     def resume_optimizer(self, training: Mapping[str, Any]) -> None:
-        """Take the optimizer's state from what `resume` returned."""
-        self.optimizer.load_state_dict(training["optimizer"])
+        """Take the optimizer's state from what `resume` returned; how it computes, fused or not, is this machine's."""
+        state = training["optimizer"]
+        own = [{name: group.get(name) for name in ("fused", "foreach")} for group in self.optimizer.param_groups]
+        groups = [{**saved, **here} for saved, here in zip(state["param_groups"], own, strict=True)]
+        self.optimizer.load_state_dict({**state, "param_groups": groups})
         if training["scaler"] and self.mixed.scaler.is_enabled():
             self.mixed.scaler.load_state_dict(training["scaler"])

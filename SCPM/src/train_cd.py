@@ -24,7 +24,7 @@ from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
 from cloudkit.runs import RunFolder, check_folder, training_parser
 from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
-from cloudkit.training import Mixed, Trainee
+from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from scpm.options import OUT, PRESETS, PriorTrainOptions
 from scpm.scoring import score_thickness
@@ -103,7 +103,10 @@ def open_data(options: PriorTrainOptions, world: World) -> tuple[Callable[[int],
         print(note)
         if options.clear is None and options.pairs is None:
             print("these are the sample chips; name your own images with --clear DIR (clear ones) or --pairs DIR")
-    store = ImageStore(files, (3, 1)[: len(files[0])], options.crop, world.device, show_progress=world.is_main)
+    bands = (3, 1)[: len(files[0])]
+    store = ImageStore(files, bands, options.crop, world.device, store=options.store, show_progress=world.is_main)
+    if world.is_main:
+        print(store.note)
     sampler = Sampler(len(store), options.batch, seed=options.seed, phase=0, world=world)
 
     def batch_of(step: int) -> Batch:
@@ -119,9 +122,10 @@ def open_data(options: PriorTrainOptions, world: World) -> tuple[Callable[[int],
 
 def make_optimizer(options: PriorTrainOptions, model: nn.Module) -> torch.optim.Optimizer:
     """The optimizer of the run; its learning rate is set at every step."""
+    fused = fuses(next(model.parameters()).device)
     if options.optimizer == "adam":
-        return torch.optim.Adam(model.parameters(), lr=options.lr)
-    return torch.optim.SGD(model.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-6)
+        return torch.optim.Adam(model.parameters(), lr=options.lr, fused=fused)
+    return torch.optim.SGD(model.parameters(), lr=options.lr, momentum=0.9, weight_decay=1e-6, fused=fused)
 
 
 def losses_of(model: nn.Module, batch: Batch) -> dict[str, Tensor]:

@@ -12,6 +12,7 @@ from cloudkit.datasets import find_clear, find_folder, find_named
 from cloudkit.distributed import World
 from cloudkit.pairs import DataError
 from cloudkit.scenes import PairScenes, Scenes
+from cloudkit.stores import Store
 from scpm import SimulatedScenes, Simulator, simulator
 from thiefcloud.options import DataOptions
 
@@ -70,12 +71,14 @@ class TrainingBatches:
         data: the data set.
         crop: side of the crops in pixels.
         seed: of the run.
+        store: in which memory the images lie.
         world: the processes; batches are this one's share, on its device.
     """
 
-    def __init__(self, data: Data, *, crop: int, seed: int, world: World) -> None:
+    def __init__(self, data: Data, *, crop: int, seed: int, store: Store, world: World) -> None:
         bands = (3,) * len(data.train[0])
-        self._store = ImageStore(data.train, bands, crop, world.device, show_progress=world.is_main)
+        self._store = ImageStore(data.train, bands, crop, world.device, store=store, show_progress=world.is_main)
+        self.note = self._store.note
         self._simulate, self._seed, self._world = data.simulate, seed, world
 
     def of_phase(self, phase: int, batch: int) -> tuple[Callable[[int], Batch], int]:

@@ -8,10 +8,11 @@ import tyro
 
 from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
 from cloudkit.cli import ROOT, RUNS, SAMPLE
-from cloudkit.scoring.comparison import Format
+from cloudkit.scoring.comparison import UNTOUCHED, Format
 from cloudkit.scoring.measures import MeasureName
 from cloudkit.scoring.protocols import Protocol
 from cloudkit.splits import Choice
+from cloudkit.stores import Store
 from cloudkit.training import Precision
 from scpm import FACTOR, Backend, CloudOptions
 from scpm.options import check_clouds
@@ -78,7 +79,7 @@ class TrainOptions(DataOptions):
     untrained_prior: bool = False
     """Start from an SCPM that never learnt anything, to see what the prior is worth."""
     held_out: Path | None = None
-    """List of names, one a line, that training and validation leave out: a test list, or the leaked.txt of an audit."""
+    """List of names, one a line, that training and validation leave out: a test list, or the held_out.txt of an audit."""
     out: Path | None = None
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
     preset: Literal["paper", "quick"] = "paper"
@@ -115,6 +116,9 @@ class TrainOptions(DataOptions):
     """Arithmetic; auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    store: Store = "auto"
+    """Memory that training images lie in: device, where a GPU cuts the batches itself; host; auto: device where they take at most
+    a quarter of a GPU's free memory. Batches are the same."""
     seed: int = 2023
     """Of initial weights, order, crops and clouds."""
 
@@ -169,7 +173,7 @@ class TestOptions(DataOptions):
     method: str | None = None
     """What the method is called in tables. Default: the path of --checkpoint or --restored."""
     protocol: Protocol | Literal["all"] = "plain"
-    """How PSNR and SSIM are computed; plain is always reported beside any other. ThiefCloud/README.md says what each does."""
+    """How PSNR and SSIM are computed; plain is always reported beside any other. ThiefCloud/SCORES.md says what each does."""
     measures: tuple[MeasureName, ...] = ()
     """More measures: mae, mean absolute difference; sam, spectral angle in degrees; ergas, relative error over the bands in
     percent; lpips, perceptual distance (needs the extra lpips)."""
@@ -189,6 +193,8 @@ class TestOptions(DataOptions):
         super().__post_init__()
         if self.dataset == "simulated":
             require_apart(self.out, self.root)
+        if self.method == UNTOUCHED:
+            raise ValueError(f"--method {UNTOUCHED} is the name of the cloudy images in tables; choose another.")
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from cloudkit.distributed import World
 from cloudkit.errors import UserError
 from cloudkit.files import write_atomically, write_json
 from cloudkit.scenes import Scene
@@ -32,6 +33,15 @@ class ImageScores(NamedTuple):
     """The restored image against the clear one."""
 
 
+class _Record(NamedTuple):
+    """All that scoring one image left."""
+
+    scores: ImageScores
+    digest: str
+    refused: dict[str, str]
+    """Why protocols could not score it."""
+
+
 class Collector:
     """Scores images one after the other.
 
@@ -46,26 +56,44 @@ class Collector:
     def __init__(self, protocols: Iterable[Protocol] | None = (), measures: Sequence[MeasureName] = ()) -> None:
         self._lenient = protocols is None
         self.protocols: list[Protocol] = [PLAIN, *(p for p in (PROTOCOLS if protocols is None else protocols) if p != PLAIN)]
-        self.left_out: dict[str, str] = {}
-        self.rows: list[ImageScores] = []
         self._measure = measurer(measures)
-        self._seen: dict[str, str] = {}
+        self._records: list[_Record] = []
 
     def add(self, scene: Scene, restored: Tensor) -> ImageScores:
         """Score one image, (3, H, W) as the network returned it or in [0, 1]. Raises UserError where it cannot be scored."""
-        both = [self._score(scene, image) for image in (scene.cloudy, restored)]
-        row = ImageScores(scene.name, *both)
-        self.rows.append(row)
+        refused: dict[str, str] = {}
+        row = ImageScores(scene.name, *(self._score(scene, image, refused) for image in (scene.cloudy, restored)))
         content = b"".join(image.contiguous().numpy().tobytes() for image in (scene.cloudy, scene.truth))
-        self._seen[scene.name] = hashlib.sha256(content).hexdigest()
+        self._records.append(_Record(row, hashlib.sha256(content).hexdigest(), refused))
         return row
+
+    def gather(self, world: World) -> None:
+        """Take in what the collectors of all processes scored, each its `World.share` of the images; call in every process."""
+        self._records = world.gather(self._records)
+        left_out = self.left_out
+        self.protocols = [protocol for protocol in self.protocols if protocol not in left_out]
+
+    @property
+    def rows(self) -> list[ImageScores]:
+        """The scores of each image."""
+        return [record.scores for record in self._records]
+
+    @property
+    def left_out(self) -> dict[str, str]:
+        """Why protocols are left out, by the first image that they cannot score."""
+        first: dict[str, str] = {}
+        for record in self._records:
+            for protocol, reason in record.refused.items():
+                first.setdefault(protocol, reason)
+        return first
 
     @property
     def images(self) -> str:
         """SHA-256 of the names and pixels of all cloudy and clear images, so that two results can be told comparable."""
-        return hashlib.sha256(repr(sorted(self._seen.items())).encode()).hexdigest()
+        seen = sorted({record.scores.name: record.digest for record in self._records}.items())
+        return hashlib.sha256(repr(seen).encode()).hexdigest()
 
-    def _score(self, scene: Scene, image: Tensor) -> dict[str, Scores]:
+    def _score(self, scene: Scene, image: Tensor, refused: dict[str, str]) -> dict[str, Scores]:
         scores: dict[str, Scores] = {}
         for protocol in list(self.protocols):
             try:
@@ -73,7 +101,7 @@ class Collector:
             except ValueError as error:
                 if protocol == PLAIN or not self._lenient:
                     raise UserError(f"{scene.name} cannot be scored: {error}") from error
-                self.left_out[protocol] = f"{scene.name}: {error}"
+                refused[protocol] = f"{scene.name}: {error}"
                 self.protocols.remove(protocol)
         try:
             scores[PLAIN] = {**scores[PLAIN], **self._measure(image, scene.truth)}
@@ -166,12 +194,12 @@ def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]], rows: Seq
 def read_scores(path: Path) -> dict[str, dict[str, float]]:
     """Read a metrics.csv: {name: {column: value}}. Raises UserError where it is none."""
     try:
-        with Path(path).open(newline="", encoding="utf-8") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             lines = list(csv.DictReader(file))
         scores = {line.pop("name"): {name: float(value) for name, value in line.items()} for line in lines}
     except (OSError, UnicodeDecodeError, csv.Error, KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path} cannot be read as metrics.csv of test.py ({error!r}); name such a file.") from error
-    if not scores or "input_psnr" not in next(iter(scores.values())):
+    if not scores or not {"input_psnr", "restored_psnr"} <= next(iter(scores.values())).keys():
         raise UserError(f"{path} holds no scores, expected metrics.csv of test.py: columns name, input_psnr, restored_psnr, ...")
     return scores
 

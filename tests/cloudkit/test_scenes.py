@@ -12,6 +12,7 @@ from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
 from tests.helpers import noise
 
 CPU = torch.device("cpu")
+gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
 
 
 def pair(folder: Path, name: str, *, width: int = 16) -> Pair:
@@ -43,6 +44,21 @@ def test_scenes_too_small_or_damaged_are_found_beforehand(tmp_path: Path) -> Non
     (tmp_path / "truth.tif").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"truth\.tif cannot be read"):
         check_scenes(scenes, World(0, 1, CPU), smallest=1)
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=gpu)])
+def test_scores_are_computed_where_the_network_is(device: str) -> None:
+    def score(scene: Scene) -> dict[str, float]:
+        assert scene.cloudy.device.type == scene.truth.device.type == device
+        return {"x": float(scene.truth)}
+
+    scenes = [Scene("a", torch.zeros(3, 1, 1), torch.ones(1, 1, 1))]
+    assert mean_scores(scenes, score, World(0, 1, torch.device(device))) == {"x": 1.0}
+
+
+def test_a_scene_on_a_device() -> None:
+    scene = Scene("a", torch.zeros(3, 1, 1), torch.ones(1, 1, 1)).on(torch.device("meta"))
+    assert (scene.name, scene.cloudy.device.type, scene.truth.device.type) == ("a", "meta", "meta")
 
 
 def test_means_over_all_scenes() -> None:

@@ -1,15 +1,17 @@
 import copy
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from cloudkit.checkpoints import read_file
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
-from cloudkit.training import Mixed, NonFiniteLossError, Precision, Progress, Trainee
+from cloudkit.training import Mixed, NonFiniteLossError, Precision, Progress, Trainee, fuses
 from tests.helpers import assert_same_state
 
 CPU = torch.device("cpu")
@@ -90,6 +92,54 @@ def test_resumed_equals_unbroken(tmp_path: Path, ema: float, precision: Precisio
     assert_same_state(tmp_path / "unbroken.pt", tmp_path / "resumed.pt")
 
 
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "adam": lambda weights, fused: torch.optim.Adam(weights, lr=0.1, fused=fused),
+    "sgd": lambda weights, fused: torch.optim.SGD(weights, lr=0.1, momentum=0.9, weight_decay=1e-6, fused=fused),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_state_resumes_where_the_optimizer_computes_otherwise(
+    tmp_path: Path, optimizer: Callable[..., torch.optim.Optimizer], fused: bool
+) -> None:
+    """As after a move to a machine, or from an earlier release, where it was fused and here is not, or the other way round."""
+    unbroken, broken, resumed = (trainee() for _ in range(3))
+    for each in (unbroken, broken):
+        each.begin_phase(optimizer(each.model.parameters(), fused))
+        train(each, 0, 3)
+    train(unbroken, 3, 3)
+    broken.save_last(tmp_path / "last.pt")
+    saved = resumed.resume(tmp_path / "last.pt")
+    resumed.begin_phase(optimizer(resumed.model.parameters(), not fused))
+    resumed.resume_optimizer(saved)
+    assert [group["fused"] for group in resumed.optimizer.param_groups] == [not fused]
+    assert [group["fused"] for group in saved["optimizer"]["param_groups"]] == [fused]  # what was read stays as it is
+    train(resumed, 3, 3)
+    for name, value in unbroken.model.state_dict().items():
+        if name not in ("0.bias", "1.running_mean"):  # normalised away: their gradient is but rounding, which Adam scales up
+            torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_optimizers_are_fused_on_the_cpu_too() -> None:
+    assert fuses(CPU)
+    assert not fuses(torch.device("meta"))
+
+
+def test_averaged_weights_of_earlier_releases_are_taken() -> None:
+    earlier = AveragedModel(trainee().model, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+    averaged = trainee(ema=0.9).averaged
+    assert averaged is not None
+    averaged.load_state_dict(earlier.state_dict())
+    for step in range(3):
+        model = trainee().model
+        torch.nn.init.constant_(next(model.parameters()), step)
+        model[1].running_mean.fill_(step)  # type: ignore[index]
+        for each in (earlier, averaged):
+            each.update_parameters(model)
+    assert all(torch.equal(value, earlier.state_dict()[name]) for name, value in averaged.state_dict().items())
+
+
 def test_files_hold_the_weights_to_use(tmp_path: Path) -> None:
     averaged = trainee(ema=0.9)
     train(averaged, 0, 3)
@@ -157,3 +207,19 @@ def test_a_non_finite_loss_stops_on_a_gpu() -> None:
             first=0,
             title="",
         )
+
+
+@gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16", "fp32"])
+def test_steps_do_not_wait_for_a_gpu(precision: Precision) -> None:
+    device = torch.device("cuda")
+    one = trainee(ema=0.9, device=device, precision=precision)
+    one.begin_phase(torch.optim.Adam(one.model.parameters(), lr=0.1, fused=fuses(device)))
+    batch = batch_of(0).to(device)
+    for _ in range(3):
+        one._step(losses_of, batch)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        one._step(losses_of, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

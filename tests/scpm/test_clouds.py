@@ -218,6 +218,11 @@ def test_gpu(clear: Tensor) -> None:
     drawn_here = simulate_clouds(on_gpu, seeds, draw_on="cpu")
     torch.testing.assert_close(drawn_here.cloudy.cpu(), simulate_clouds(clear, seeds).cloudy, rtol=0, atol=1e-5)
     assert torch.equal(state, torch.cuda.get_rng_state())
+    torch.cuda.set_sync_debug_mode("error")  # nothing waits for the GPU
+    try:
+        simulate_clouds(on_gpu, seeds)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import thiefcloud
 from cloudkit.images import read_unit, write_image
 from cloudkit.scoring.protocols import PROTOCOLS
 from cloudkit.scoring.results import GROUPS
-from tests.helpers import TEST, assert_one_error, listed, noise, run_script, write_images, write_pairs
+from tests.helpers import TEST, assert_one_error, listed, noise, run_script, squeezed, write_images, write_pairs
 
 NAMES = ["0", "10", "20"]
 
@@ -193,9 +193,14 @@ def test_mistakes_are_one_line(
     write_images(tmp_path / "train only" / "train" / "cloudy", ["0.png"])
     write_images(tmp_path / "train only" / "train" / "clear", ["0.png"])
     small = write_pairs(tmp_path / "small", 2, height=10)
+    assert run_script(TEST, "--method", "untouched input") == 2
+    assert "is the name of the cloudy images" in squeezed(capsys.readouterr().err)
+    among_images = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", pairs / "clear" / "scores"]
+    assert run_script(TEST, *among_images) == 2
+    assert_one_error(capsys.readouterr().err, "lies inside", "choose another")
     for arguments, parts in (
         (["--restored", tmp_path / "some"], ["holds no restored image for 1 of 3 test images (20, ...); expected 20.png"]),
-        (["--restored", tmp_path / "sizes"], ["0 cannot be scored", "(3, 16, 16) and (3, 19, 26)"]),
+        (["--restored", tmp_path / "sizes"], ["0.png is 16x16 and the clear image 0 is 19x26 pixels"]),
         (["--restored", tmp_path / "absent"], ["absent does not exist"]),
         (["--root", tmp_path / "train only"], ["there is no image for test"]),
         (["--root", small], ["0 cannot be scored", "10x16 pixels, expected at least 11x11"]),

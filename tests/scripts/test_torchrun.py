@@ -1,33 +1,65 @@
 """Two processes on the CPU, started as torchrun starts them."""
 
+import contextlib
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
 from cloudkit.checkpoints import read_file
-from tests.helpers import TRAIN, TRAIN_CD, run_script, write_images, write_pairs
+from tests.helpers import (
+    PREDICT,
+    ROOT,
+    TEST,
+    TEST_CD,
+    TRAIN,
+    TRAIN_CD,
+    run_script,
+    write_images,
+    write_pairs,
+    write_thickness_pairs,
+)
+
+SEVERAL = """
+import json, os, sys
+from pathlib import Path
+from tests.helpers import run_script
+
+os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "False"  # all would meet at torchrun's port
+statuses = []
+for port, script, *arguments in json.loads(sys.argv[1]):
+    os.environ["MASTER_PORT"] = port
+    statuses.append(run_script(Path(script), *arguments))
+sys.exit(max(statuses))
+"""
 
 
-def two_processes(script: Path, *arguments: object) -> None:
-    """Run a script as `torchrun --nproc-per-node 2` does."""
+def free_port() -> str:
+    """A port of this machine that nobody uses."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", str(port)]
+        return str(free.getsockname()[1])
+
+
+def two_processes(script: Path, *arguments: object, fails: bool = False) -> tuple[str, str]:
+    """Run a script as `torchrun --nproc-per-node 2` does; returns what was printed, and the errors."""
+    launch = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-addr", "127.0.0.1", "--master-port", free_port()]
     done = subprocess.run(
         [sys.executable, *launch, script, *map(str, arguments)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
         timeout=300,
     )
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert (done.returncode != 0) == fails, done.stdout + done.stderr
+    return done.stdout, done.stderr
 
 
 def history(run: Path) -> list[dict[str, float]]:
@@ -37,6 +69,27 @@ def history(run: Path) -> list[dict[str, float]]:
 def kinds(run: Path) -> list[str]:
     """What files a run wrote, with TensorBoard's name cut short."""
     return sorted(path.name.split(".tfevents")[0] for path in run.iterdir())
+
+
+def several(folder: Path, commands: list[list[object]]) -> tuple[str, str]:
+    """Run scripts one after the other in the same two processes, since to start them takes longest; one of them shall fail."""
+    script = folder / "several.py"
+    script.write_text(SEVERAL, encoding="utf-8")
+    return two_processes(script, json.dumps([[free_port(), *map(str, command)] for command in commands]), fails=True)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """All files below a folder."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute as the processes do, which torchrun gives one thread each: their sums then round alike."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def test_stage_2_equals_one_process_while_the_prior_is_frozen(tmp_path: Path, prior: Path) -> None:
@@ -69,3 +122,52 @@ def test_stage_1_runs_with_two_processes(tmp_path: Path) -> None:
     one, two = (history(tmp_path / run) for run in ("one", "two"))
     assert [record["step"] for record in two] == [2, 3]
     assert two[0]["train/loss"] == pytest.approx(one[0]["train/loss"], rel=0.1)  # of the same crops under the same clouds
+
+
+def test_scores_predictions_and_maps_equal_those_of_one_process(
+    tmp_path: Path, checkpoint: Path, prior: Path, one_thread: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All files, byte for byte, and what is printed. The first image that a protocol cannot score is of the second process."""
+    pairs = write_pairs(tmp_path / "pairs", 5, height=140, width=140)
+    for part in ("cloudy", "clear"):
+        write_images(pairs / part, ["10.png"], height=19)
+        write_images(pairs / part, ["20.png"], height=20)
+    write_images(tmp_path / "in", ["a.png", "b.png", "deep/c.tif", "d.png", "e.png"], width=21)
+    for name in ("b.png", "e.png"):
+        (tmp_path / "in" / name).write_bytes(b"no image")
+    maps = write_thickness_pairs(tmp_path / "maps", 3)
+    scored = ["--dataset", "folder", "--root", pairs, "--checkpoint", checkpoint, "--protocol", "all", "--panels", 3]
+    commands: list[list[object]] = [
+        [TEST, *scored, "--device", "cpu", "--out", "scored"],
+        [PREDICT, tmp_path / "in", "--checkpoint", checkpoint, "--thickness", "--device", "cpu", "--out", "predicted"],
+        [TEST_CD, "--pairs", maps, "--checkpoint", prior, "--device", "cpu", "--out", "mapped"],
+    ]
+    for folder in ("1", "2"):
+        (tmp_path / folder).mkdir()
+    with contextlib.chdir(tmp_path / "1"):
+        assert [run_script(*command) for command in commands] == [0, 2, 0]  # type: ignore[arg-type]
+    with contextlib.chdir(tmp_path / "2"):
+        printed, errors = several(tmp_path, commands)
+    alone = capsys.readouterr()
+    one, two = contents(tmp_path / "1"), contents(tmp_path / "2")
+    assert len(one) == 5 + 3 + 3 + 6 + 7  # restored, panels, overview and metrics; predicted; mapped
+    assert sorted(two) == sorted(one)
+    assert [name for name in one if one[name] != two[name]] == []
+    assert "without rsdformer, which cannot score every image: 10: " in alone.out
+    assert "3 of 5 images restored" in alone.out
+    assert printed == alone.out
+    left_out = [line for line in alone.err.splitlines() if line.startswith(("error: ", "  "))]
+    assert len(left_out) == 3
+    assert [line for line in errors.splitlines() if line in left_out] == left_out
+    bars = set(re.findall(r"(\w+): 100%.* (\d/\d) ", errors))
+    assert bars == {("scoring", "3/3"), ("restoring", "3/3"), ("detecting", "2/2")}  # none of the second process
+
+
+def test_an_error_in_one_process_ends_all_with_its_message(tmp_path: Path) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 3)
+    (pairs / "clear" / "10.png").write_bytes(b"no image")  # of the second process; the first waits for it
+    arguments = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy", "--device", "cpu"]
+    printed, errors = two_processes(TEST, *arguments, "--out", tmp_path / "out", fails=True)
+    assert "10.png cannot be read as an image" in errors.partition("another process ended")[0]
+    assert "written to" not in printed
+    assert not (tmp_path / "out" / "metrics.json").exists()

@@ -23,6 +23,12 @@ from tests.helpers import (
 from tests.scripts.conftest import ONE_EPOCH, SMALL, TWO_PHASES, history
 
 
+def test_the_store_changes_nothing(common: list[object], unbroken: Callable[[float], Path], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--store", "device", "--out", run) == 0
+    assert_same_state(run / "last.pt", unbroken(0.0) / "last.pt")
+
+
 def test_a_run_leaves_all_it_should(unbroken: Callable[[float], Path]) -> None:
     run = unbroken(0.0)
     names = {path.name for path in run.iterdir() if not path.name.startswith("events.out.tfevents")}

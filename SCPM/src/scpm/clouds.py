@@ -24,6 +24,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from cloudkit.stores import send
+
 Range = tuple[float, float]
 
 _THICK = 1.28  # standard deviations; nine tenths of a Gaussian field lie below: there a cloud has its drawn opacity
@@ -181,7 +183,7 @@ def draw_atmosphere(
     fine = F.interpolate(coarse, scale_factor=_CELL, mode="bicubic")  # cubic, because linear would show the grid
     inside = fine[..., _CELL : _CELL + height, _CELL : _CELL + width]  # away from the replicated border
     optical_depth = inside.clamp_min(0)  # cubics overshoot
-    relative = torch.tensor(options.wavelengths, device=noise.device).view(1, -1, 1, 1) / options.reference_wavelength
+    relative = send(torch.tensor(options.wavelengths), noise.device).view(1, -1, 1, 1) / options.reference_wavelength
     angstrom = _between(options.angstrom, chance["angstrom"] ** 2)
     brightness = _between_either(even, options.even_brightness, options.patchy_brightness, 1 - chance["brightness"] ** 1.5)
     return Atmosphere(torch.exp(-optical_depth * relative**-angstrom), brightness - options.tint * tints)
@@ -202,7 +204,7 @@ def _draw(
         if device.type != "cpu":
             generator = torch.Generator(device).manual_seed(int(seed))
         noises.append(torch.randn(1, *box, dtype=torch.complex64, generator=generator, device=device))
-    columns = torch.stack(numbers).to(device)
+    columns = send(torch.stack(numbers), device)
     chance = {name: columns[:, index : index + 1] for index, name in enumerate(_CHANCES)}
     return chance, columns[:, len(_CHANCES) :], torch.stack(noises)
 

@@ -38,6 +38,7 @@ class SimulatedScenes(Scenes):
     def __init__(self, files: Mapping[str, Path], simulate: Simulator, truth: Literal["thickness", "clear"]) -> None:
         self.files, self.simulate, self.truth = list(files.items()), simulate, truth
         self.names = list(files)
+        self.folders = {path.parent for path in files.values()}
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a clear image and cover it. Raises ImageError where the file is damaged."""

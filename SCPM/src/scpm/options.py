@@ -6,6 +6,7 @@ from typing import Literal
 
 from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
 from cloudkit.cli import RUNS
+from cloudkit.stores import Store
 from cloudkit.training import Precision
 from scpm.clouds import CloudOptions
 from scpm.data import Backend
@@ -60,6 +61,9 @@ class PriorTrainOptions:
     """Arithmetic; auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
+    store: Store = "auto"
+    """Memory that training images lie in: device, where a GPU cuts the batches itself; host; auto: device where they take at most
+    a quarter of a GPU's free memory. Batches are the same."""
     seed: int = 2023
     """Of initial weights, order, crops and clouds."""
 

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 
+from cloudkit.distributed import World
 from cloudkit.errors import UserError
 from cloudkit.scenes import Scene
 from cloudkit.scoring.results import GROUPS, Collector, ImageScores, read_scores, summarise, versus, write_scores
@@ -131,6 +133,26 @@ def test_all_protocols_but_those_that_cannot_score_an_image() -> None:
         Collector(["rsdformer"]).add(scene("small"), noise(3))
     with pytest.raises(UserError, match=r"a cannot be scored: .* 9x9"):
         Collector(None).add(scene("a", size=9), noise(3, height=9, width=9))
+
+
+@pytest.mark.parametrize("small", [0, 1, 2])
+def test_shares_of_two_processes_are_gathered_as_if_one_had_scored_all(monkeypatch: pytest.MonkeyPatch, small: int) -> None:
+    scenes = [scene(f"{n}", n, size=16 if n in (small, 3) else 140) for n in range(5)]
+    alone, *shares = (Collector(None, ["mae"]) for _ in range(3))
+    for number, each in enumerate(scenes):
+        for collector in (alone, shares[number % 2]):
+            collector.add(each, each.truth)
+    parts = [list(share._records) for share in shares]
+    monkeypatch.setattr(dist, "all_gather_object", lambda gathered, mine: gathered.__setitem__(slice(None), parts))
+    for rank, share in enumerate(shares):
+        share.gather(World(rank, 2, torch.device("cpu")))
+        assert share.protocols == alone.protocols
+        assert [row.name for row in share.rows] == [row.name for row in alone.rows]
+        assert list(share.left_out.items()) == list(alone.left_out.items())
+        assert share.images == alone.images
+        assert summarise(share.rows, share.protocols) == summarise(alone.rows, alone.protocols)
+    assert list(alone.left_out) == ["rsdformer"]
+    assert alone.left_out["rsdformer"].startswith(f"{small}: ")
 
 
 def test_the_digest_knows_the_images_not_their_order_or_what_was_restored() -> None:
