@@ -28,6 +28,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         write(temporary)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())  # not before: some writers put a private file in its place
         temporary.replace(path)
 
 
@@ -37,7 +38,6 @@ def _temporary_beside(path: Path) -> Iterator[Path]:
     handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
-    temporary.chmod(0o666 & ~_umask())
     try:
         yield temporary
     finally:

@@ -37,6 +37,7 @@ def test_released_weights_give_the_same_network(checkpoint: Path, tmp_path: Path
     about = read_file(out)["about"]
     assert about == {"about": "a test", "score": 28.5, "step": 7, "options": {"crop": 96, "clouds": {"a": 1}}}
     assert str(tmp_path).encode() not in out.read_bytes()
+    assert out.stat().st_mode == checkpoint.stat().st_mode
 
 
 def test_mistakes_are_one_line(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
