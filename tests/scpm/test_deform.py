@@ -1,5 +1,6 @@
 import itertools
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -111,6 +112,19 @@ def test_unknown_sampling_is_refused(sampling: str) -> None:
         DeformConv2d(3, 4, sampling)  # type: ignore[arg-type]
 
 
+def spy(monkeypatch: pytest.MonkeyPatch) -> list[object]:
+    """A list that grows whenever samples are gathered."""
+    called: list[object] = []
+    original = deform._gathered
+
+    def gathered(*arguments: Any) -> Tensor:
+        called.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(deform, "_gathered", gathered)
+    return called
+
+
 @pytest.mark.parametrize("strip", [1, 13, 2**14])
 @pytest.mark.parametrize("reach", REACHES)
 @pytest.mark.parametrize("size", SIZES)
@@ -120,13 +134,24 @@ def test_without_gradients_the_values_are_the_same(
 ) -> None:
     """A CPU gathers then, strip by strip."""
     monkeypatch.setattr(deform, "_STRIP", strip)
+    monkeypatch.setattr(deform, "_GATHERED_FROM", 1)
+    called = spy(monkeypatch)
     features, offsets, weight = random_case(size, reach)
     with_gradients = deform_conv2d(features, offsets, weight, sampling)
     with torch.no_grad():
         torch.testing.assert_close(deform_conv2d(features, offsets, weight, sampling), with_gradients, rtol=1e-9, atol=1e-9)
+    assert len(called) == 1  # and not where gradients were wanted
 
 
-def test_offsets_that_are_no_numbers_do_no_harm() -> None:
+@pytest.mark.parametrize(("channels", "gathers"), [(3, False), (12, True), (24, True)])
+def test_few_channels_are_sampled(channels: int, gathers: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    called = spy(monkeypatch)
+    deform_conv2d(torch.rand(1, channels, 4, 4), torch.rand(1, 18, 4, 4), torch.rand(2, channels, 3, 3))
+    assert bool(called) == gathers
+
+
+def test_offsets_that_are_no_numbers_do_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deform, "_GATHERED_FROM", 1)
     features, offsets, weight = (tensor.detach() for tensor in random_case(SIZES[0], 1.0))
     offsets[0, 0, 0, 0], offsets[0, 9, 1, 1], offsets[0, 10, 2, 2] = math.nan, math.inf, -1e30
     found = deform_conv2d(features, offsets, weight)
@@ -134,7 +159,8 @@ def test_offsets_that_are_no_numbers_do_no_harm() -> None:
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_half_precision_features_are_gathered_at_exact_places(dtype: torch.dtype) -> None:
+def test_half_precision_features_are_gathered_at_exact_places(dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deform, "_GATHERED_FROM", 1)
     features, offsets, weight = (tensor.detach().float() for tensor in random_case((1, 2, 5, 300), 1.0))
     exact = deform_conv2d(features.to(dtype).float(), offsets, weight.to(dtype).float())
     found = deform_conv2d(features.to(dtype), offsets, weight.to(dtype))

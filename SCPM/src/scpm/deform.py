@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 Sampling = Literal["standard", "official"]
 TAPS = 9  # of a 3x3 kernel, in row-major order
+_GATHERED_FROM = 12  # channels; three are sampled more quickly
 _STRIP = 2**14  # pixels gathered at a time: what they need stays near the CPU, and small beside a large image
 
 
@@ -42,8 +43,8 @@ class DeformConv2d(nn.Module):
 def deform_conv2d(features: Tensor, offsets: Tensor, weight: Tensor, sampling: Sampling = "standard") -> Tensor:
     """Deformable 3x3 convolution: bilinear samples at nine shifted positions, then one matrix product over taps and channels.
 
-    Where no gradient is wanted on a CPU, samples are gathered pixel by pixel (`_gathered`): twice as fast, in a tenth of the
-    memory; its backward pass would be the slower one.
+    Where no gradient is wanted on a CPU, many channels are gathered pixel by pixel (`_gathered`): at 24 three times as fast, in
+    an eighth of the memory. Its backward pass would be the slower one.
 
     Args:
         features: (N, C, H, W).
@@ -54,9 +55,10 @@ def deform_conv2d(features: Tensor, offsets: Tensor, weight: Tensor, sampling: S
     Returns:
         (N, O, H, W).
     """
-    if features.device.type == "cpu" and not (torch.is_grad_enabled() and _needs_grad(features, offsets, weight)):
-        return _gathered(features, offsets, weight, sampling)
     n, channels, height, width = features.shape
+    learns = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in (features, offsets, weight))
+    if features.device.type == "cpu" and channels >= _GATHERED_FROM and not learns:
+        return _gathered(features, offsets, weight, sampling)
     samples = sample_taps(features, offsets, sampling).reshape(n, channels * TAPS, height, width)
     return F.conv2d(samples, weight.reshape(len(weight), channels * TAPS, 1, 1))
 
@@ -83,10 +85,6 @@ def sample_taps(features: Tensor, offsets: Tensor, sampling: Sampling) -> Tensor
         if sampling == "official":
             samples = samples * (_edge_count(rows, height) * _edge_count(columns, width)).unsqueeze(1)
     return samples.to(features.dtype)
-
-
-def _needs_grad(*tensors: Tensor) -> bool:
-    return any(tensor.requires_grad for tensor in tensors)
 
 
 def _gathered(features: Tensor, offsets: Tensor, weight: Tensor, sampling: Sampling) -> Tensor:
