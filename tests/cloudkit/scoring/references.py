@@ -1,5 +1,7 @@
 """Images to score, and each protocol computed another way: with NumPy, SciPy, scikit-image and Pillow."""
 
+import math
+
 import numpy as np
 import torch
 from PIL import Image
@@ -9,8 +11,12 @@ from skimage.color import rgb2ycbcr
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
+from cloudkit.scoring.protocols import Protocol
 from tests.helpers import noise
 
+EXACT: list[Protocol] = ["plain", "thiefcloud", "dehazeformer", "matlab-y"]
+SIX_DB = 20 * math.log10(2)
+SIZE = 144  # above the smallest size of every protocol
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 
 

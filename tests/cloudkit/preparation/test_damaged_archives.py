@@ -1,0 +1,185 @@
+"""Archives that are damaged, nested, or meet a full disk."""
+
+import errno
+import os
+import shutil
+import struct
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from cloudkit.preparation import archives
+from cloudkit.preparation.archives import WORKING, ArchiveError, OtherArchiveError, unpacked
+from tests.cloudkit.preparation.test_archives import assert_refused, unpack, zipped
+from tests.helpers import Killed, break_at
+
+
+def test_the_disk_must_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.png": bytes(1000)})
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
+    assert len(unpack(archive, tmp_path / "root")) == 1
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=999))
+    with pytest.raises(
+        ArchiveError, match=r"root has 0\.0 GiB free, expected 0\.0 GiB to unpack into; free some, or name another"
+    ):
+        unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+@pytest.mark.parametrize("flag", [0x1, 0x41, 0x2000])
+def test_encrypted_archives(tmp_path: Path, flag: int) -> None:
+    content = bytearray(zipped(tmp_path / "a.zip", {"a.png": b"secret"}).read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+        struct.pack_into("<H", content, content.index(signature) + offset, flag)
+    (tmp_path / "a.zip").write_bytes(content)
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", "is encrypted; it must be unpacked by hand", OtherArchiveError)
+
+
+def test_methods_that_python_does_not_know(tmp_path: Path) -> None:
+    content = bytearray(zipped(tmp_path / "a.zip", {"a.png": b"x"}).read_bytes())
+    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
+        struct.pack_into("<H", content, content.index(signature) + offset, 9)  # Deflate64, which Windows takes for large files
+    (tmp_path / "a.zip").write_bytes(content)
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", "by method 9, which Python does not know", OtherArchiveError)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    place = content.index(b"PAYLOAD")
+    return content[:place] + b"q" + content[place + 1 :]
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"), [(cut, "whose end is missing"), (flip, "is damaged .*CRC.*nothing was unpacked. Delete it and fetch")]
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_damaged_archives(tmp_path: Path, damage: Callable[[bytes], bytes], message: str, wrapped: bool) -> None:
+    archive = zipped(tmp_path / "a.zip", {"first.png": bytes(500), "a.png": b"PAYLOAD" * 100})
+    archive.write_bytes(damage(archive.read_bytes()))
+    if wrapped:
+        archive = zipped(tmp_path / "outer.zip", {"a.zip": archive.read_bytes()})
+    assert_refused(archive, tmp_path / "root", message)
+
+
+def test_a_folder_in_use_is_known_by_its_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(10) for n in range(3)})
+    touched: list[Path] = []
+    monkeypatch.setattr(os, "utime", touched.append)
+    with unpacked(archive, tmp_path / "root") as folder:
+        assert touched == [folder.parent] * 3
+
+
+@pytest.mark.parametrize(("method", "start"), [(zipfile.ZIP_DEFLATED, 35), (zipfile.ZIP_BZIP2, 35), (zipfile.ZIP_LZMA, 40)])
+def test_damage_that_a_decoder_stumbles_over(tmp_path: Path, method: int, start: int) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.png": os.urandom(5000)}, method)
+    content = bytearray(archive.read_bytes())
+    content[start : start + 100] = b"\xff" * 100  # the packed file, past its header and name, begins at 35
+    archive.write_bytes(content)
+    assert_refused(archive, tmp_path / "root", "is damaged .*nothing was unpacked")
+
+
+@pytest.mark.parametrize(
+    ("content", "message", "kind"),
+    [
+        (b"Rar!\x1a\x07\x01\x00", "is a RAR archive, expected a zip; it must be unpacked by hand", OtherArchiveError),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", "is a 7z archive", OtherArchiveError),
+        (b"\x1f\x8b\x08\x00", "is a gzip archive", OtherArchiveError),
+        (b"\xfd7zXZ\x00", "is an xz archive", OtherArchiveError),
+        (b"a.png".ljust(257, b"\0") + b"ustar\x0000", "is a tar archive", OtherArchiveError),
+        (b"\n<!DOCTYPE html><html>Quota exceeded", "is a web page, expected a zip: .*try again in a day", ArchiveError),
+        (b"<HTML><head>", "is a web page", ArchiveError),
+        (b"", "is empty, expected a whole zip; delete it and fetch it anew", ArchiveError),
+        (b"some text", "is no zip archive", ArchiveError),
+        (b"PK\x03\x04 and no more", "a zip archive whose end is missing", ArchiveError),
+    ],
+)
+def test_what_is_no_zip_is_named(tmp_path: Path, content: bytes, message: str, kind: type[ArchiveError]) -> None:
+    (tmp_path / "a.zip").write_bytes(content)
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", message, kind)
+
+
+@pytest.mark.parametrize("name", ["absent.zip", "."])
+def test_an_archive_that_is_not_there(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ArchiveError, match=r"there is no archive .*; expected a zip file"):
+        unpack(tmp_path / name, tmp_path / "root")
+
+
+def test_zips_within_the_zip_are_unpacked_in_its_place(tmp_path: Path) -> None:
+    own = zipped(tmp_path / "1", {"RICE1/cloud/0.png": b"a", "__MACOSX/x": b"junk"}).read_bytes()
+    bare = zipped(tmp_path / "2", {"cloud/0.png": b"b", "deep.zip": b"no zip, and left alone"}).read_bytes()
+    archive = zipped(tmp_path / "a.zip", {"SET/RICE1.zip": own, "SET/RICE2.ZIP": bare, "SET/readme.txt": b"c"})
+    assert unpack(archive, tmp_path / "root") == {
+        "SET/RICE1/cloud/0.png": b"a",
+        "SET/RICE2/cloud/0.png": b"b",
+        "SET/RICE2/deep.zip": b"no zip, and left alone",
+        "SET/readme.txt": b"c",
+    }
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"../../evil.png": b"x"}, "outer.zip: SET/RICE1.zip holds .*could leave the folder"),
+        ({"0.png": b"x", "0.PNG": b"y"}, "outer.zip: SET/RICE1.zip holds both"),
+        ({"cloud.png": b"x"}, "outer.zip holds both SET/RICE1/cloud.png and SET/RICE1/cloud.png"),
+    ],
+)
+def test_zips_within_the_zip_are_checked_alike(tmp_path: Path, members: dict[str, bytes], message: str) -> None:
+    inner = zipped(tmp_path / "inner", members).read_bytes()
+    archive = zipped(tmp_path / "outer.zip", {"SET/RICE1.zip": inner, "SET/RICE1/cloud.png": b"x"})
+    assert_refused(archive, tmp_path / "root", message)
+
+
+def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
+
+    class Full:
+        def __init__(self, **named: object) -> None:
+            self.calls = 0
+
+        def __enter__(self) -> "Full":
+            return self
+
+        def __exit__(self, *error: object) -> None:
+            pass
+
+        def update(self, count: int) -> None:
+            self.calls += 1
+            if self.calls == 3:
+                raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(archives, "tqdm", Full)
+        with pytest.raises(ArchiveError, match="root has no space left; nothing was unpacked"):
+            unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+    assert len(unpack(archive, tmp_path / "root")) == 5
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
+    with monkeypatch.context() as patched:
+        break_at(patched, zipfile.ZipExtFile, "read", 4)
+        with pytest.raises(Killed):
+            unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+    assert len(unpack(archive, tmp_path / "root")) == 5
+
+
+def test_folders_of_killed_runs_go_once_they_are_stale(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.png": b"x"})
+    stale, alive = (tmp_path / f"{WORKING}{name}" for name in ("stale", "alive"))
+    for folder in (stale, alive):
+        (folder / "RICE1").mkdir(parents=True)
+    hours_ago = time.time() - 2 * 3600
+    os.utime(stale, (hours_ago, hours_ago))
+    unpack(archive, tmp_path)
+    assert not stale.exists()
+    assert alive.exists()
