@@ -18,7 +18,8 @@ from cloudkit.distributed import join_world
 from cloudkit.errors import UserError
 from cloudkit.images import TIFF_SUFFIXES, find_images, write_image
 from cloudkit.pictures import read_picture, write_picture
-from thiefcloud import ThiefCloud
+from scpm import SCPM
+from thiefcloud import ThiefCloud, UNet
 from thiefcloud.options import PredictOptions
 
 
@@ -27,6 +28,8 @@ def main(options: PredictOptions) -> None:
     with join_world(options.device) as world:
         jobs = plan(options.inputs, options.out, thickness=options.thickness)
         model = thiefcloud.load(options.checkpoint).to(world.device)
+        if options.thickness and not isinstance(model.prior, SCPM):
+            raise UserError(f"{options.checkpoint} is a network without prior, which sees no thickness; leave out --thickness.")
         world.barrier()  # all have looked before any writes
         mine = tqdm(world.share(jobs), desc="restoring", unit="image", disable=not world.is_main)
         errors = world.gather([restore_file(model, source, target, options) for source, target in mine])
@@ -37,13 +40,14 @@ def main(options: PredictOptions) -> None:
             raise UserError("these were left out:\n  " + "\n  ".join(failures))
 
 
-def restore_file(model: ThiefCloud, source: Path, target: Path, options: PredictOptions) -> str | None:
+def restore_file(model: ThiefCloud | UNet, source: Path, target: Path, options: PredictOptions) -> str | None:
     """Restore one image; returns what is wrong with it if it cannot be read."""
     try:
         picture = read_picture(source, peak=options.peak)
     except UserError as error:
         return str(error)
-    restored, thickness = thiefcloud.restore_and_detect(model, picture.image.to(next(model.parameters()).device))
+    image = picture.image.to(next(model.parameters()).device)
+    restored, thickness = thiefcloud.restore_and_detect(model, image, flips=options.flips)
     write_picture(target, picture, restored.cpu())
     if options.thickness:
         write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)

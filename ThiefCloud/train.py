@@ -29,7 +29,7 @@ from cloudkit.scenes import Scene, check_scenes, mean_scores
 from cloudkit.scoring.metrics import psnr, ssim
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
-from thiefcloud import ThiefCloud, restore, restore_and_detect
+from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.data import Batch, Data, TrainingBatches, open_data
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import OUT, PRESETS, TrainOptions
@@ -59,7 +59,7 @@ def main(options: TrainOptions) -> None:
         mixed = Mixed(options.precision, world.device)
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         model.to(world.device)
-        trainee = Trainee("thiefcloud", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
+        trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
         saved = trainee.resume(last) if resuming else None
 
         for phase in range(trainee.progress.phase, len(PHASES)):
@@ -74,7 +74,7 @@ def main(options: TrainOptions) -> None:
 def train_phase(
     phase: int,
     options: TrainOptions,
-    trainee: Trainee[ThiefCloud],
+    trainee: Trainee[ThiefCloud | UNet],
     batches: TrainingBatches,
     criterion: RestorationLoss,
     scenes: Sequence[Scene],
@@ -113,23 +113,35 @@ def train_phase(
         finish_epochs(trainee, folder, scenes, losses)
 
 
-def new_model(options: TrainOptions) -> ThiefCloud:
-    """The network to begin with: its prior from a file, the rest at random."""
-    prior = None if options.untrained_prior else scpm.load(options.prior)
+def new_model(options: TrainOptions) -> ThiefCloud | UNet:
+    """The network to begin with: from a file, or at random with its prior from a file."""
+    if options.start is not None:
+        return thiefcloud.load(options.start)
+    trained = scpm.load(options.prior) if uses_prior(options) and not options.untrained_prior else None
     torch.manual_seed(options.seed)
-    return ThiefCloud(prior or SCPM())
+    if options.network == "unet":
+        return UNet(residual=options.residual)
+    return ThiefCloud(trained or (NoPrior() if options.no_prior else SCPM()), residual=options.residual)
+
+
+def uses_prior(options: TrainOptions) -> bool:
+    """Whether the network to begin with is made with a prior."""
+    return options.start is None and options.network == "thiefcloud" and not options.no_prior
 
 
 def announce(options: TrainOptions, data: Data, world: World) -> None:
     """Say which files are used, and how to name others."""
     if world.is_main:
         print(data.note)
-        print("prior: untrained" if options.untrained_prior else f"prior: {options.prior}")
+        if options.start is not None:
+            print(f"weights to begin with: {options.start}")
+        elif uses_prior(options):
+            print("prior: untrained" if options.untrained_prior else f"prior: {options.prior}")
         if options.folder == SAMPLE:
             print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
 
 
-def start_from_best_frozen(trainee: Trainee[ThiefCloud], folder: RunFolder) -> None:
+def start_from_best_frozen(trainee: Trainee[ThiefCloud | UNet], folder: RunFolder) -> None:
     """Load the best weights of the frozen phase, kept under a name that the tunable phase does not touch."""
     frozen = folder.path / FROZEN
     if trainee.world.is_main and not frozen.exists():
@@ -151,7 +163,9 @@ def cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
 
 
-def finish_epochs(trainee: Trainee[ThiefCloud], folder: RunFolder, scenes: Sequence[Scene], losses: dict[str, float]) -> None:
+def finish_epochs(
+    trainee: Trainee[ThiefCloud | UNet], folder: RunFolder, scenes: Sequence[Scene], losses: dict[str, float]
+) -> None:
     """Validate, save and report."""
     progress, model = trainee.progress, trainee.best_model
     scores = validate(model, scenes, trainee.world)
@@ -171,7 +185,7 @@ def finish_epochs(trainee: Trainee[ThiefCloud], folder: RunFolder, scenes: Seque
         )
 
 
-def validate(model: ThiefCloud, scenes: Sequence[Scene], world: World) -> dict[str, float]:
+def validate(model: ThiefCloud | UNet, scenes: Sequence[Scene], world: World) -> dict[str, float]:
     """PSNR and SSIM of whole validation images."""
 
     def score(scene: Scene) -> dict[str, float]:
@@ -182,15 +196,14 @@ def validate(model: ThiefCloud, scenes: Sequence[Scene], world: World) -> dict[s
     return mean_scores(scenes, score, world)
 
 
-def pictures(model: ThiefCloud, scenes: Sequence[Scene], count: int = 4) -> dict[str, Tensor]:
+def pictures(model: ThiefCloud | UNet, scenes: Sequence[Scene], count: int = 4) -> dict[str, Tensor]:
     """Panels for TensorBoard, of the first scenes."""
     panels = {}
     for index in range(min(count, len(scenes))):
         scene = scenes[index]
         restored, thickness = restore_and_detect(model, scene.cloudy)
-        panels[scene.name] = side_by_side(
-            {"cloudy": scene.cloudy, "thickness": thickness, "restored": restored, "clear": scene.truth}
-        )
+        images = {"cloudy": scene.cloudy, "thickness": thickness, "restored": restored, "clear": scene.truth}
+        panels[scene.name] = side_by_side(images)
     return panels
 
 

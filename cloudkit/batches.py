@@ -110,7 +110,8 @@ class ImageStore:
         self.crop = crop
 
         def read(paths: tuple[Path, ...]) -> list[Tensor]:
-            images = [_read_stored(path, count) for path, count in zip(paths, bands, strict=True)]
+            read_once = {path: _read_stored(path, count) for path, count in dict(zip(paths, bands, strict=True)).items()}
+            images = [read_once[path] for path in paths]  # one file may serve as both input and truth
             check_same_size(images, paths)
             height, width = images[0].shape[1:]
             if min(height, width) < crop:

@@ -41,7 +41,7 @@ def save_checkpoint(path: Path, network: str, config: Mapping[str, Any], state: 
 
     Args:
         path: the file, replaced at once; a full disk leaves the old one whole.
-        network: "scpm" or "thiefcloud".
+        network: "scpm", "thiefcloud" or "unet".
         config: the arguments that build the network.
         state: at least "model", the weights; what else a training needs to go on.
 
@@ -76,8 +76,7 @@ def save_released(
 
 def load_network(
     path: Path,
-    network: str,
-    build: Callable[[Mapping[str, Any]], Network],
+    builders: Mapping[str, Callable[[Mapping[str, Any]], Network]],
     official: Callable[[Path], Network],
     *,
     hint: str,
@@ -86,8 +85,7 @@ def load_network(
 
     Args:
         path: a checkpoint or released weights of ours, or a file of the official code.
-        network: which it must hold, "scpm" or "thiefcloud".
-        build: from a config of ours to the network.
+        builders: for each network that it may hold, such as "scpm", what makes that network from its config.
         official: what loads a file of the official code.
         hint: what to do if the file is not there.
 
@@ -97,8 +95,8 @@ def load_network(
     content = read_file(path, hint=hint)
     if not is_ours(content):
         return official(path)
-    require_network(path, content, network)
-    model = build(content["config"])
+    require_network(path, content, *builders)
+    model = builders[content["network"]](content["config"])
     load_weights(model, content["model"], path)
     return model.eval()
 
@@ -159,10 +157,11 @@ def is_ours(content: Mapping[str, Any]) -> bool:
     return content.get("format") == FORMAT
 
 
-def require_network(path: Path, content: Mapping[str, Any], network: str) -> None:
-    """Raise CheckpointError unless the file holds the network "scpm" or "thiefcloud", whichever is asked for."""
-    if content.get("network") != network:
-        raise CheckpointError(f"{path} holds the network {content.get('network')!r}, expected {network!r}: name another file.")
+def require_network(path: Path, content: Mapping[str, Any], *networks: str) -> None:
+    """Raise CheckpointError unless the file holds one of the networks, such as "scpm", that are asked for."""
+    if content.get("network") not in networks:
+        wanted = " or ".join(map(repr, networks))
+        raise CheckpointError(f"{path} holds the network {content.get('network')!r}, expected {wanted}: name another file.")
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:

@@ -12,16 +12,17 @@ _TITLE_HEIGHT = 22
 _GAP = 4
 
 
-def side_by_side(images: Mapping[str, Tensor]) -> Tensor:
+def side_by_side(images: Mapping[str, Tensor | None]) -> Tensor:
     """Images of one height under their titles.
 
     Args:
-        images: by title; (1 or 3, H, W), clamped to [0, 1]; one band is shown gray.
+        images: by title; (1 or 3, H, W), clamped to [0, 1]; one band is shown gray, None is left out.
 
     Returns:
         (3, H + title, W') in [0, 1], on the CPU.
     """
-    columns = [_titled(title, image.detach().float().cpu().clamp(0, 1)) for title, image in images.items()]
+    there = {title: image for title, image in images.items() if image is not None}
+    columns = [_titled(title, image.detach().float().cpu().clamp(0, 1)) for title, image in there.items()]
     gap = torch.ones(3, columns[0].shape[1], _GAP)
     return torch.cat([part for column in columns for part in (gap, column)][1:], dim=2)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from scpm import PRIOR_WIDTH, SCPM, check_input
+from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.afe import AFE
 from thiefcloud.pgff import PGFF
 
@@ -23,22 +23,46 @@ class Restoration(NamedTuple):
     """(N, 1, H, W): the prior's thickness map, 0 clear, 1 opaque."""
 
 
+class NoPrior(nn.Module):
+    """Stands where SCPM stands, and sees nothing: a network built with it shows what a prior is worth.
+
+    Shape: images (N, in_channels, H, W) to a `Prior` of zeros.
+    """
+
+    config = None  # what a network's config says of it
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+
+    def forward(self, images: Tensor) -> Prior:
+        """Zeros in the shapes of SCPM's outputs."""
+        n, _, height, width = images.shape
+        full, half, quarter = (images.new_zeros(n, PRIOR_WIDTH, height // s, width // s) for s in (1, 2, 4))
+        return Prior(images.new_zeros(n, 1, height, width), full, half, quarter)
+
+
 class ThiefCloud(nn.Module):
     """Removes thin cloud (paper, figure 1).
 
     Args:
         prior: the cloud prior whose three feature maps guide the levels; it belongs to the network and is saved with it.
         in_channels: bands of input and output; the prior must take as many.
+        residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing. The paper's
+            network has no such path; with it short trainings keep texture, and clear images stay as they are.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
 
-    def __init__(self, prior: SCPM, in_channels: int = 3) -> None:
+    kind = "thiefcloud"  # what checkpoints call it
+
+    def __init__(self, prior: SCPM | NoPrior, in_channels: int = 3, *, residual: bool = False) -> None:
         super().__init__()
         if prior.in_channels != in_channels:
             raise ValueError(f"the prior takes {prior.in_channels} bands, expected in_channels = {in_channels}.")
         self.in_channels = in_channels
-        self.config = {"in_channels": in_channels, "prior": prior.config}
+        self.residual = residual
+        self.config = {"in_channels": in_channels, "prior": prior.config, "residual": residual}
         self.prior = prior
         self.prior_frozen = False
         self.shallow = nn.Conv2d(in_channels, 24, 3, padding=1)
@@ -49,6 +73,9 @@ class ThiefCloud(nn.Module):
         self.level_full = Level(24, depth=3, scale=1, bands=in_channels, joins_deeper=True)
         self.level_half = Level(48, depth=2, scale=2, bands=in_channels, joins_deeper=True)
         self.level_quarter = Level(96, depth=2, scale=4, bands=in_channels, joins_deeper=False)
+        if residual:
+            for level in (self.level_full, self.level_half, self.level_quarter):
+                level.begin_with_nothing()
 
     def forward(self, cloudy: Tensor, supervision: bool | None = None) -> Restoration:
         """Restore cloudy images (N, in_channels, H, W) in [0, 1].
@@ -68,10 +95,11 @@ class ThiefCloud(nn.Module):
         fused_full = self.level_full.fuse(full, prior.full, self.up_full(fused_half))
 
         supervised = self.training if supervision is None else supervision
+        base = cloudy if self.residual else None
         return Restoration(
-            restored=self.level_full.restore(full, fused_full),
-            half=self.level_half.restore(half, fused_half) if supervised else None,
-            quarter=self.level_quarter.restore(quarter, fused_quarter) if supervised else None,
+            restored=self.level_full.restore(full, fused_full, base),
+            half=self.level_half.restore(half, fused_half, base) if supervised else None,
+            quarter=self.level_quarter.restore(quarter, fused_quarter, base) if supervised else None,
             thickness=prior.thickness,
         )
 
@@ -85,7 +113,8 @@ class ThiefCloud(nn.Module):
         """Let the prior learn from the removal, but for its thickness head, which no term of the loss sees."""
         self.prior_frozen = False
         self.prior.requires_grad_(True).train(self.training)
-        self.prior.head.requires_grad_(False)
+        if isinstance(self.prior, SCPM):
+            self.prior.head.requires_grad_(False)
         return self
 
     def train(self, mode: bool = True) -> Self:
@@ -116,6 +145,11 @@ class Level(nn.Module):
         self.pgff = PGFF(width)
         self.head = nn.Sequential(nn.PixelShuffle(scale), nn.Conv2d(width // scale**2, bands, 3, padding=1, bias=False))
 
+    def begin_with_nothing(self) -> None:
+        """Let the head write zeros until it has learnt."""
+        for weight in self.head.parameters():
+            nn.init.zeros_(weight)
+
     def fuse(self, shallow: Tensor, prior: Tensor, deeper: Tensor | None = None) -> Tensor:
         """Fused map (N, width, h, w) of shallow (N, width, h, w), prior (N, 12, h, w) and deeper (N, width, h, w)."""
         enhanced = shallow + self.enhance(shallow)
@@ -123,9 +157,10 @@ class Level(nn.Module):
         parts = (enhanced, prior) if deeper is None else (deeper, prior, enhanced)
         return self.fusion(torch.cat(parts, dim=1))
 
-    def restore(self, shallow: Tensor, fused: Tensor) -> Tensor:
-        """Image (N, bands, scale * h, scale * w) from this level's shallow features, cleared by its fused map."""
-        return self.head(self.pgff(shallow, fused))
+    def restore(self, shallow: Tensor, fused: Tensor, base: Tensor | None = None) -> Tensor:
+        """Image (N, bands, scale * h, scale * w) from this level's shallow features, cleared by its fused map, added to base."""
+        image = self.head(self.pgff(shallow, fused))
+        return image if base is None else base + image
 
 
 def _down_sampling(channels: int) -> nn.Sequential:

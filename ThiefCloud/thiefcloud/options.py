@@ -29,7 +29,9 @@ Dataset = Literal[
     "cuhk-cr1",
     "cuhk-cr2",
     "folder",
+    "mixture",
 ]
+Architecture = Literal["thiefcloud", "unet"]
 OUT = RUNS / "thiefcloud"
 TRAINED_PRIOR = RUNS / "scpm" / "best.pt"
 RELEASED_PRIOR = ROOT / "checkpoints" / "scpm.safetensors"
@@ -41,9 +43,12 @@ class DataOptions:
 
     dataset: Dataset = "simulated"
     """A set of the field as its archive unpacks; "folder": your own pairs in {train,val,test}/{cloudy,clear} or {cloudy,clear};
-    "simulated": clouds drawn over clear images."""
+    "simulated": clouds drawn over clear images; "mixture": several sets, as the file --mixture says."""
     root: Path | None = None
-    """The data set's folder or its parent. Default, for "simulated" only: data/sample."""
+    """The data set's folder or its parent; of a mixture, the folder that holds all of them. Default, for "simulated" only:
+    data/sample."""
+    mixture: Path | None = None
+    """TOML file that names several sets and what each gives; see checkpoints/recipes."""
     backend: Backend = "physical"
     """Cloud simulation of "simulated": our own, or satellite-cloud-generator (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
@@ -56,7 +61,11 @@ class DataOptions:
         """Reject contradictions."""
         if self.root is None and self.dataset != "simulated":
             raise ValueError(f"--dataset {self.dataset} needs --root DIR, the folder that holds it.")
-        check_clouds(self.backend, self.clouds, simulated=self.dataset == "simulated")
+        if (self.dataset == "mixture") != (self.mixture is not None):
+            raise ValueError("--dataset mixture and --mixture FILE belong together; give both or neither.")
+        if self.dataset == "mixture" and self.split is not None:
+            raise ValueError("--split is for one data set; name the lists of a mixture in its file.")
+        check_clouds(self.backend, self.clouds, simulated=self.dataset in ("simulated", "mixture"))
 
     @property
     def folder(self) -> Path:
@@ -78,12 +87,22 @@ class TrainOptions(DataOptions):
     there, else the released checkpoints/scpm.safetensors."""
     untrained_prior: bool = False
     """Start from an SCPM that never learnt anything, to see what the prior is worth."""
+    no_prior: bool = False
+    """Build the network without a prior."""
+    network: Architecture = "thiefcloud"
+    """What is trained; unet: a plain U-Net of equal size, without a prior, to compare with."""
+    residual: bool = False
+    """Learn what to add to the cloudy image rather than the clear image itself. The paper's network does not; in short trainings
+    it is much better."""
+    start: Path | None = None
+    """Weights to begin with instead of random ones, a best.pt or released weights; network, prior and --residual are theirs."""
     held_out: Path | None = None
     """List of names, one a line, that training and validation leave out: a test list, or the held_out.txt of an audit."""
     out: Path | None = None
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
-    preset: Literal["paper", "quick"] = "paper"
-    """Defaults of the options below: the paper's recipe, or one for two CPU cores. Default: quick for "simulated", else paper."""
+    preset: Literal["paper", "residual", "quick"] = "paper"
+    """Defaults of the options: the paper's recipe; residual: as long, with --residual, L1 alone and averaged weights, which is
+    better; quick: such a one for two CPU cores. Default: quick for "simulated", else paper."""
     resume: bool = False
     """Go on with the run in --out, with its options."""
     epochs_frozen: int = 200
@@ -135,6 +154,12 @@ class TrainOptions(DataOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
+        if self.no_prior and self.untrained_prior:
+            raise ValueError("--no-prior and --untrained-prior contradict each other; give one.")
+        if self.start is not None and (self.no_prior or self.untrained_prior or self.network != "thiefcloud"):
+            raise ValueError("--start brings its network and prior along; leave out --network, --no-prior and --untrained-prior.")
+        if self.dataset == "mixture" and self.held_out is not None:
+            raise ValueError("--held-out is for one data set; name the lists of a mixture in its file.")
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
             raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
         require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
@@ -147,8 +172,10 @@ class TrainOptions(DataOptions):
 
 PRESETS = {
     "paper": TrainOptions(),
+    "residual": TrainOptions(preset="residual", residual=True, pixel="l1", perceptual=0.0, ema=0.999),
     "quick": TrainOptions(
         preset="quick",
+        residual=True,
         epochs_frozen=40,
         epochs_tunable=16,
         batch_frozen=4,
@@ -170,8 +197,10 @@ class TestOptions(DataOptions):
     """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
     restored: Path | None = None
     """Score the images in this folder, named as the pairs are, instead of running a network."""
+    baseline: Literal["dark-channel"] | None = None
+    """Score a method that needs no training instead of a network; dark-channel: the dark channel prior with guided filter."""
     method: str | None = None
-    """What the method is called in tables. Default: the path of --checkpoint or --restored."""
+    """What the method is called in tables. Default: the name of --baseline, or the path of --checkpoint or --restored."""
     protocol: Protocol | Literal["all"] = "plain"
     """How PSNR and SSIM are computed; plain is always reported beside any other. ThiefCloud/SCORES.md says what each does."""
     measures: tuple[MeasureName, ...] = ()
@@ -195,6 +224,15 @@ class TestOptions(DataOptions):
             require_apart(self.out, self.root)
         if self.method == UNTOUCHED:
             raise ValueError(f"--method {UNTOUCHED} is the name of the cloudy images in tables; choose another.")
+        if self.baseline and self.restored:
+            raise ValueError(f"--baseline {self.baseline} and --restored {self.restored} are two methods; score one at a time.")
+
+    @property
+    def title(self) -> str:
+        """What the method is called in tables."""
+        if self.method:
+            return self.method
+        return "dark channel prior" if self.baseline else str(self.restored or self.checkpoint)
 
 
 @dataclass(frozen=True)
@@ -226,6 +264,8 @@ class PredictOptions:
     """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
     out: Path = RUNS / "predict"
     """Folder for the restored images; those of 8 bits become PNG (TIFF stays TIFF), those of 16 bits TIFF."""
+    flips: bool = False
+    """Restore all eight mirrored and turned forms of each image and take the mean: a little better, eight times slower."""
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque."""
     peak: float | None = None

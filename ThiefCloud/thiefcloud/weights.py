@@ -1,7 +1,7 @@
 """Loading ThiefCloud from our files and from those of the official code."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +9,8 @@ from torch import nn
 
 from cloudkit.checkpoints import CheckpointError, is_ours, load_network, load_weights, read_file, rename, require_network
 from scpm import SCPM, from_official_names
-from thiefcloud.model import ThiefCloud
+from thiefcloud.model import NoPrior, ThiefCloud
+from thiefcloud.unet import UNet
 
 # Level 1 is full resolution, 2 half, 3 quarter; the official fusions are numbered the other way round.
 _LEVELS = (("1", "full", "3"), ("2", "half", "2"), ("3", "quarter", "1"))
@@ -41,8 +42,10 @@ _GATES = (
 _GATE_WEIGHT = re.compile(r"\.from_(mean|std)\.\d\.weight$")  # 1x1 convolutions there, matrices here
 
 
-def load(path: Path | str) -> ThiefCloud:
-    """ThiefCloud from released weights, or from best.pt or last.pt of a training (the averaged weights where it kept them).
+def load(path: Path | str) -> ThiefCloud | UNet:
+    """ThiefCloud, or the U-Net it is compared with, from a file of weights.
+
+    Released weights, and best.pt or last.pt of a training; the averaged weights where it kept them.
 
     A file of the official code is recognised and goes to `load_official`.
 
@@ -53,17 +56,26 @@ def load(path: Path | str) -> ThiefCloud:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
 
-    def build(config: Mapping[str, Any]) -> ThiefCloud:
-        return ThiefCloud(SCPM(**config["prior"]), config["in_channels"])
-
     hint = "ThiefCloud/train.py trains ThiefCloud and writes best.pt"
-    return load_network(Path(path), "thiefcloud", build, load_official, hint=hint)
+    return load_network(Path(path), BUILDERS, load_official, hint=hint)
+
+
+def build(config: Mapping[str, Any]) -> ThiefCloud:
+    """ThiefCloud from its `config`."""
+    prior = NoPrior(config["in_channels"]) if config["prior"] is None else SCPM(**config["prior"])
+    return ThiefCloud(prior, config["in_channels"], residual=config.get("residual", False))  # older files do not say
+
+
+BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], ThiefCloud | UNet]] = {
+    ThiefCloud.kind: build,
+    UNet.kind: lambda config: UNet(**config),
+}
 
 
 def load_into(model: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint of ours into a ThiefCloud that exists; raises as `load`."""
+    """Load the weights of a checkpoint of ours into a network that exists; raises as `load`."""
     content = read_file(path)
-    require_network(path, content, "thiefcloud")
+    require_network(path, content, *BUILDERS)
     load_weights(model, content["model"], path)
 
 

@@ -13,7 +13,7 @@ from torchvision.ops import deform_conv2d
 
 import thiefcloud
 from benchmarks.speedkit.measuring import Setting
-from cloudkit.checkpoints import is_ours, load_weights, read_file, require_network, save_checkpoint
+from cloudkit.checkpoints import save_checkpoint
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
 from cloudkit.images import write_image
@@ -98,21 +98,18 @@ def network(setting: Setting, weights: Path) -> ThiefCloud:
     """The network on the CPU: as `thiefcloud.load` gives it, or as its modules stand in the code.
 
     Raises:
-        UserError: the weights are of the official code, whose sampling torchvision does not have.
+        UserError: the weights are of another network, or of the official code, whose sampling torchvision does not have.
     """
-    if setting == "default":
-        return thiefcloud.load(weights)
-    content = read_file(weights)
-    if not is_ours(content) or content.get("config", {}).get("prior", {}).get("sampling", "standard") != "standard":
+    model = thiefcloud.load(weights)
+    if not isinstance(model, ThiefCloud) or model.prior.config is None or model.prior.config["sampling"] != "standard":
         raise UserError(
-            f"{weights} is no checkpoint of ours with sampling=standard, expected one: torchvision, which this benchmark "
+            f"{weights} holds no ThiefCloud with a prior of sampling=standard, expected one: torchvision, which this benchmark "
             "compares with, has no other deformable convolution. Leave --checkpoint out, or name another."
         )
-    require_network(weights, content, "thiefcloud")
-    model = ThiefCloud(SCPM(**content["config"]["prior"]), content["config"]["in_channels"])
-    load_weights(model, content["model"], weights)
-    use_torchvision(model)
-    return model.to(memory_format=torch.contiguous_format).eval()
+    if setting == "naive":
+        use_torchvision(model)
+        model.to(memory_format=torch.contiguous_format)
+    return model
 
 
 def use_torchvision(model: nn.Module) -> None:

@@ -36,8 +36,9 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of a ThiefCloud that never learnt anything."""
     torch.manual_seed(2)
-    path, model = tmp_path_factory.mktemp("weights") / "thiefcloud.pt", ThiefCloud(SCPM())
-    centre(model.prior)
+    path, prior = tmp_path_factory.mktemp("weights") / "thiefcloud.pt", SCPM()
+    model = ThiefCloud(prior)
+    centre(prior)
     save_checkpoint(path, "thiefcloud", model.config, {"model": model.state_dict()})
     return path
 

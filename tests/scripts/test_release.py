@@ -8,6 +8,7 @@ import torch
 import scpm
 import thiefcloud
 from cloudkit.checkpoints import read_file, save_checkpoint
+from scpm import SCPM
 from tests.helpers import ROOT, assert_one_error, run_script, squeezed
 
 RELEASE = ROOT / "checkpoints" / "release.py"
@@ -31,6 +32,7 @@ def test_released_weights_give_the_same_network(checkpoint: Path, tmp_path: Path
     assert run_script(RELEASE, checkpoint, out, "--about", "a test") == 0
     before, after = thiefcloud.load(checkpoint), thiefcloud.load(out)
     assert after.config == before.config
+    assert isinstance(after.prior, SCPM)
     assert after.prior.config["sampling"] == "official"
     for name, weight in before.state_dict().items():
         assert torch.equal(weight, after.state_dict()[name])

@@ -98,3 +98,25 @@ def test_wrong_images_are_refused(model: ThiefCloud, image: torch.Tensor, messag
     for function in (lambda: restore(model, image), lambda: detect(model.prior, image)):
         with pytest.raises(ValueError, match=message):
             function()
+
+
+def test_flips_make_the_result_turn_with_the_image(model: ThiefCloud) -> None:
+    image = torch.rand(3, 16, 24)
+    found = restore_and_detect(model, image, flips=True, raw=True)
+    for turned in (lambda x: x.flip(-1), lambda x: torch.rot90(x, 1, (-2, -1)), lambda x: torch.rot90(x, 3, (-2, -1)).flip(-1)):
+        for one, other in zip(found, restore_and_detect(model, turned(image), flips=True, raw=True), strict=True):
+            torch.testing.assert_close(turned(one), other, rtol=0, atol=1e-4)
+    assert not torch.allclose(found[0], restore_and_detect(model, image, raw=True)[0], atol=1e-3)
+
+
+def test_flips_are_the_mean_over_eight_forms(model: ThiefCloud) -> None:
+    image = torch.rand(1, 3, 16, 16)
+    forms = [(mirrored, turns) for mirrored in (False, True) for turns in range(4)]
+    expected = torch.zeros_like(image)
+    for mirrored, turns in forms:
+        form = torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))
+        with torch.no_grad():
+            upright = torch.rot90(model(form).restored, -turns, (-2, -1))
+        expected += (upright.flip(-1) if mirrored else upright) / len(forms)
+    found = restore_and_detect(model, image, flips=True, raw=True)[0]
+    torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

@@ -9,15 +9,16 @@ import thiefcloud
 from cloudkit.checkpoints import CheckpointError, save_checkpoint
 from scpm import SCPM
 from tests.official import FIXTURES, formula_weights, outside, relative_error, vectors
-from thiefcloud import ThiefCloud
+from thiefcloud import ThiefCloud, UNet
 from thiefcloud.weights import load_into
 
 OFFICIAL_NAMES = {"restored": "restored", "half": "restored_x2", "quarter": "restored_x4", "thickness": "thickness"}
 PRIOR_NAMES = {"full": "features_full", "half": "features_half", "quarter": "features_quarter"}
 
 
-def assert_official_outputs(model: ThiefCloud, expected: dict[str, Tensor], tolerance: float) -> None:
+def assert_official_outputs(model: ThiefCloud | UNet, expected: dict[str, Tensor], tolerance: float) -> None:
     """Compare all outputs that the file holds."""
+    assert isinstance(model, ThiefCloud)
     images = expected["input"].to(model.shallow.weight.dtype)
     with torch.no_grad():
         result = model(images, supervision="restored_x2" in expected)

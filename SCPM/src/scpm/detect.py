@@ -1,16 +1,16 @@
 """The thickness map of an image of any size."""
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from cloudkit.padding import at_any_size
-from scpm.model import FACTOR, SCPM
+from scpm.model import FACTOR
 
 
-def detect(model: SCPM, images: Tensor) -> Tensor:
+def detect(model: nn.Module, images: Tensor) -> Tensor:
     """Cloud thickness of one image or a batch.
 
     Args:
-        model: the network, on any device.
+        model: SCPM, on any device.
         images: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
 
     Returns:

@@ -44,7 +44,7 @@ def load(path: Path | str) -> SCPM:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
     hint = "SCPM/src/train_cd.py trains SCPM and writes best.pt"
-    return load_network(Path(path), "scpm", lambda config: SCPM(**config), load_official, hint=hint)
+    return load_network(Path(path), {"scpm": lambda config: SCPM(**config)}, load_official, hint=hint)
 
 
 def load_official(path: Path | str) -> SCPM:

@@ -1,0 +1,97 @@
+"""Mixtures: a file that names several data sets to train on together, and what each gives.
+
+[[source]]
+dataset = "rice1"             # as --dataset, or "clear" for a folder of clear images alone
+folder = "RICE1"              # below --root
+pairs = 4                     # a pass over the mixture draws each pair four times,
+simulated = 1                 # each clear image once under simulated clouds,
+clear = 0.25                  # and every fourth as input and as truth: what is clear is to be left alone
+split = "rice1-train.txt"     # list of names, beside this file; optional, as is held_out
+validate = false              # train on all, where else some pairs would serve for validation; optional
+"""
+
+import math
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+from cloudkit.datasets import LAYOUTS
+from cloudkit.pairs import DataError
+from cloudkit.splits import Choice
+
+Use = Literal["pairs", "simulated", "clear"]
+USES = get_args(Use)
+CLEAR = "clear"
+DATASETS = (*LAYOUTS, "folder", CLEAR)
+MOST = 1000  # draws of one place in a pass; more is a slip
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """One data set of a mixture."""
+
+    dataset: str
+    """Its name, "folder", or "clear"."""
+    folder: Path
+    """Where it is."""
+    draws: Mapping[Use, float]
+    """How often a pass draws a place for each use, in the mean."""
+    choice: Choice
+    """Lists of names."""
+    validate: bool
+    """Whether pairs without a validation part of their own give some of training."""
+
+    def drawn(self, use: Use, places: Sequence[T]) -> list[T]:
+        """Those of the places that a pass draws for a use, each as often as it is drawn; a share of them lies evenly spread."""
+        count = round(self.draws[use] * len(places))
+        return [places[math.floor(number * len(places) / count)] for number in range(count)]
+
+
+def read_mixture(path: Path, root: Path) -> list[Source]:
+    """The sources that a file names.
+
+    Args:
+        path: the TOML file; lists are found beside it.
+        root: folders are found below it.
+
+    Raises:
+        DataError: the file cannot be read, or says something that is not understood.
+    """
+    try:
+        content = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read as a mixture ({error}); expected TOML with [[source]] entries.") from error
+    sources = content.get("source")
+    if not isinstance(sources, list) or not sources or content.keys() != {"source"}:
+        raise DataError(f"{path} holds {', '.join(content) or 'nothing'}; expected [[source]] entries and nothing else.")
+    return [_source(entry, Path(path), Path(root), number) for number, entry in enumerate(sources, start=1)]
+
+
+def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> Source:
+    where = f"source {number} of {path}"
+    lists = [field.name for field in fields(Choice)]
+    kinds: dict[str, tuple[type, ...]] = {
+        **dict.fromkeys(("dataset", "folder", *lists), (str,)),
+        **dict.fromkeys(USES, (int, float)),
+        "validate": (bool,),
+    }
+    if unknown := sorted(entry.keys() - kinds.keys()):
+        raise DataError(f"{where} says {', '.join(unknown)}, expected only {', '.join(kinds)}.")
+    for name, value in entry.items():
+        if type(value) not in kinds[name] or (name in USES and not 0 <= value <= MOST):
+            wanted = f"a number from 0 to {MOST}" if name in USES else "true or false" if name == "validate" else "text in quotes"
+            raise DataError(f"{where} says {name} = {value!r}, expected {wanted}.")
+    if missing := [name for name in ("dataset", "folder") if name not in entry]:
+        raise DataError(f'{where} has no {" and no ".join(missing)}, expected for example dataset = "rice1", folder = "RICE1".')
+    if entry["dataset"] not in DATASETS:
+        raise DataError(f"{where} says dataset = {entry['dataset']!r}, expected one of {', '.join(DATASETS)}.")
+    draws: dict[Use, float] = {use: entry[use] for use in USES if entry.get(use)}
+    if not draws:
+        raise DataError(f"{where} draws nothing, expected at least one of {', '.join(USES)} with a number above 0.")
+    if entry["dataset"] == CLEAR and "pairs" in draws:
+        raise DataError(f"{where} holds clear images alone, which are no pairs; expected only simulated or clear.")
+    choice = Choice(**{name: path.parent / entry[name] for name in lists if name in entry})
+    return Source(entry["dataset"], root / entry["folder"], draws, choice, entry.get("validate", True))
