@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from cloudkit.errors import UserError
 from cloudkit.files import write_atomically
+from cloudkit.tuning import ordered_to_restore
 
 FORMAT = "thiefcloud-1"
 RELEASED_SUFFIX = ".safetensors"
@@ -98,7 +99,7 @@ def load_network(
     require_network(path, content, *builders)
     model = builders[content["network"]](content["config"])
     load_weights(model, content["model"], path)
-    return model.eval()
+    return ordered_to_restore(model).eval()
 
 
 def read_file(path: Path, *, hint: str = "name another file") -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import tyro
 
 from cloudkit.errors import UserError
+from cloudkit.tuning import keep_freed_memory
 
 Options = TypeVar("Options")
 
@@ -26,6 +27,7 @@ def run(
 
     With THIEFCLOUD_TRACEBACK=1 in the environment the traceback is shown instead.
     """
+    keep_freed_memory()
     try:
         main(parse(sys.argv[1:] if arguments is None else arguments))
     except (UserError, OSError) as error:

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from cloudkit.checkpoints import load_weights, read_file, save_checkpoint
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
+from cloudkit.tuning import ordered_to_train
 
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Batch = TypeVar("Batch")
@@ -117,7 +118,7 @@ class Trainee(Generic[Network]):
         world: World,
         options: Mapping[str, Any],
     ) -> None:
-        self.name, self.model, self.config = name, model, config
+        self.name, self.model, self.config = name, ordered_to_train(model), config
         self.mixed, self.world, self.options = mixed, world, options
         self.averaged = Averaged(model, ema) if ema > 0 else None
         self.progress = Progress()

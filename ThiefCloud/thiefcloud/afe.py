@@ -9,7 +9,7 @@ _SMALLEST_VARIANCE = 1e-30  # its root has a finite gradient
 class ChannelGate(nn.Module):
     """Channel weights in (0, 1) from each channel's mean and standard deviation.
 
-    Shape: (N, channels, H, W) to (N, channels, 1, 1); H * W must be at least 2.
+    Shape: (N, channels, H, W) to (N, channels); H * W must be at least 2.
     """
 
     def __init__(self, channels: int, hidden: int) -> None:
@@ -20,7 +20,7 @@ class ChannelGate(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Average of the weights that the mean suggests and those that the deviation suggests."""
         mean, std = mean_and_std(features)
-        return ((self.from_mean(mean) + self.from_std(std)) / 2)[..., None, None]
+        return (self.from_mean(mean) + self.from_std(std)) / 2
 
 
 class AFE(nn.Module):
@@ -42,10 +42,33 @@ class AFE(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, channels, H, W) to the same."""
         f = self.block0(x)
-        p = x + self.gate1(f) * f
-        q = f + self.gate2(x) * x
+        p = torch.addcmul(x, self.gate1(f)[..., None, None], f)
+        q = torch.addcmul(f, self.gate2(x)[..., None, None], x)
         g = self.block1(p)
-        return self.compress(torch.cat((g + self.gate3(q) * q, q + self.gate4(g) * g), dim=1))
+        return self._compress(g, q, self.gate3(q), self.gate4(g))
+
+    def _compress(self, g: Tensor, q: Tensor, from_q: Tensor, from_g: Tensor) -> Tensor:
+        """`compress` of g + from_q * q and q + from_g * g, joined, which need not be computed: the gates go into its matrix."""
+        to_g, to_q = self.compress.weight.flatten(1).chunk(2, dim=1)
+        return _sum_of_products((to_g + to_q * from_g[:, None], g), (to_q + to_g * from_q[:, None], q), self.compress.bias)
+
+
+def _sum_of_products(one: tuple[Tensor, Tensor], other: tuple[Tensor, Tensor], bias: Tensor) -> Tensor:
+    """Sum of two 1x1 convolutions whose weights differ from image to image.
+
+    Args:
+        one, other: matrix (N, O, C) and features (N, C, H, W).
+        bias: (O,).
+
+    Returns:
+        (N, O, H, W) in the memory format of the features.
+    """
+    n, _, height, width = one[1].shape
+    if one[1].is_contiguous():
+        (a, x), (b, y) = ((matrix, features.flatten(2)) for matrix, features in (one, other))
+        return torch.baddbmm(torch.baddbmm(bias[:, None], a, x), b, y).view(n, -1, height, width)
+    (a, x), (b, y) = ((matrix.mT, features.permute(0, 2, 3, 1).flatten(1, 2)) for matrix, features in (one, other))
+    return torch.baddbmm(torch.baddbmm(bias, x, a), y, b).view(n, height, width, -1).permute(0, 3, 1, 2)
 
 
 def mean_and_std(features: Tensor) -> tuple[Tensor, Tensor]:

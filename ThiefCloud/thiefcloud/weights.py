@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from cloudkit.checkpoints import CheckpointError, is_ours, load_network, load_weights, read_file, rename, require_network
+from cloudkit.tuning import ordered_to_restore
 from scpm import SCPM, from_official_names
 from thiefcloud.model import NoPrior, ThiefCloud
 from thiefcloud.unet import UNet
@@ -94,4 +95,4 @@ def load_official(path: Path | str) -> ThiefCloud:
     own = {name: tensor[..., 0, 0] if _GATE_WEIGHT.search(name) else tensor for name, tensor in own.items()}
     model = ThiefCloud(SCPM(sampling="official"))
     load_weights(model, own | {f"prior.{name}": tensor for name, tensor in from_official_names(prior).items()}, path)
-    return model.eval()
+    return ordered_to_restore(model).eval()

@@ -20,6 +20,7 @@ from cloudkit.images import write_image
 from cloudkit.padding import inference
 from cloudkit.stores import Store
 from cloudkit.training import Mixed, Precision, Trainee, fuses
+from cloudkit.tuning import keep_freed_memory
 from scpm import SCPM, DeformConv2d
 from thiefcloud import ThiefCloud
 from thiefcloud.data import Batch, TrainingBatches, open_data
@@ -72,6 +73,7 @@ class Restorer:
 
     def restore(self, images: Tensor, *, raw: bool = False) -> Tensor:
         """Images (N, 3, H, W) without cloud, clamped unless raw; H and W are multiples of 8."""
+        keep_freed_memory(self.setting == "default")
         with Mixed(self.precision, self.device).autocast():
             if self.setting == "default":
                 if raw:
@@ -182,6 +184,7 @@ def trainer(case: Case) -> Callable[[int], None]:
         return criterion(parallel(batch[0]), batch[1])
 
     def train(steps: int) -> None:
+        keep_freed_memory(case.setting == "default")
         title = f"{case.setting}, {case.task}"
         trainee.train_steps(steps, batch_of, losses_of, lambda _: PAPER.lr_end, first=trainee.progress.step, title=title)
 

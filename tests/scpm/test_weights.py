@@ -7,6 +7,7 @@ import torch
 
 import scpm
 from cloudkit.checkpoints import CheckpointError, save_checkpoint
+from cloudkit.tuning import ordered_to_restore
 from scpm import SCPM
 from tests.official import FIXTURES, formula_weights, outside, prior_weights, relative_error, vectors
 
@@ -69,7 +70,7 @@ def test_our_checkpoint_keeps_network_and_output(config: dict[str, object], tmp_
     assert loaded.config == model.config
     assert not loaded.training
     with torch.no_grad():
-        for ours, theirs in zip(loaded(images), model.eval()(images), strict=True):
+        for ours, theirs in zip(loaded(images), ordered_to_restore(model).eval()(images), strict=True):
             assert torch.equal(ours, theirs)
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 
 import thiefcloud
 from cloudkit.checkpoints import CheckpointError, save_checkpoint
+from cloudkit.tuning import ordered_to_restore
 from scpm import SCPM
 from tests.official import FIXTURES, formula_weights, outside, relative_error, vectors
 from thiefcloud import ThiefCloud, UNet
@@ -71,8 +72,9 @@ def test_our_checkpoint_keeps_network_and_output(config: dict[str, object], tmp_
     loaded = thiefcloud.load(saved(model, tmp_path / "best.pt"))
     assert loaded.config == model.config
     assert not loaded.training
+    ordered_to_restore(model).eval()
     with torch.no_grad():
-        for ours, theirs in zip(loaded(images, supervision=True), model.eval()(images, supervision=True), strict=True):
+        for ours, theirs in zip(loaded(images, supervision=True), model(images, supervision=True), strict=True):
             assert torch.equal(ours, theirs)
 
 

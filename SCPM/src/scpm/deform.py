@@ -118,26 +118,36 @@ def _neighbours(offsets: Tensor, top: int, height: int, sampling: Sampling) -> t
     Returns:
         (N * h * W * 9, 4) int32 and floating.
     """
-    n, _, _, width = offsets.shape
+    n, _, strip, width = offsets.shape
     rows, columns = _coordinates(offsets, first=-1 if sampling == "standard" else 0, top=top)
-    share = 1.0 if sampling == "standard" else _edge_count(rows, height) * _edge_count(columns, width)
-    corners = []
-    for axis, size in ((rows, height), (columns, width)):
-        low, high = (-1, size) if sampling == "standard" else (0, size - 1)  # what lies further out meets only zeros
-        axis = torch.fmax(torch.fmin(axis, axis.new_tensor(high)), axis.new_tensor(low))  # NaN becomes a pixel that exists
-        first = axis.floor()
-        corners.append((first.to(torch.int32) + 1, axis - first))
-    (row, down), (column, right) = corners
+    share = None if sampling == "standard" else _edge_count(rows, height) * _edge_count(columns, width)
+    (row, down), (column, right) = _split(rows, height, sampling), _split(columns, width, sampling)
+    up, left = 1 - down, 1 - right
+    if share is not None:
+        up, down = up * share, down * share
+
     stride = width + 3
-    image = torch.arange(n, dtype=torch.int32).view(n, 1, 1, 1) * ((height + 3) * stride)
-    index = row * stride + column + image
-    up, left = (1 - down) * share, 1 - right
-    down = down * share
-    bilinear = torch.stack((up * left, up * right, down * left, down * right), dim=-1)
-    around = torch.tensor((0, 1, stride, stride + 1), dtype=torch.int32)
-    return (index[..., None] + around).transpose(1, 2).transpose(2, 3).reshape(-1, 4), bilinear.permute(0, 2, 3, 1, 4).reshape(
-        -1, 4
-    )
+    first = row.mul_(stride).add_(column).add_(stride + 1).clamp_(0, (height + 1) * stride + width + 1)  # NaN finds a pixel too
+    first += torch.arange(n, dtype=torch.int32).view(n, 1, 1, 1) * ((height + 3) * stride)
+    index = torch.empty(n, strip, width, TAPS, 4, dtype=torch.int32)
+    torch.add(_last(first)[..., None], torch.tensor((0, 1, stride, stride + 1), dtype=torch.int32), out=index)
+    bilinear = offsets.new_empty(n, strip, width, TAPS, 4)
+    for corner, (vertical, horizontal) in enumerate(((up, left), (up, right), (down, left), (down, right))):
+        torch.mul(_last(vertical), _last(horizontal), out=bilinear[..., corner])
+    return index.view(-1, 4), bilinear.view(-1, 4)
+
+
+def _split(axis: Tensor, size: int, sampling: Sampling) -> tuple[Tensor, Tensor]:
+    """Coordinates, of which the tensor is used up, as whole pixels (int32) and the share of the way to the next."""
+    low, high = (-1, size) if sampling == "standard" else (0, size - 1)  # what lies further out meets only zeros
+    axis = axis.clamp_(low, high)
+    first = axis.floor()
+    return first.to(torch.int32), axis.sub_(first)
+
+
+def _last(taps: Tensor) -> Tensor:
+    """(N, 9, h, W) to (N, h, W, 9), without copying."""
+    return taps.permute(0, 2, 3, 1)
 
 
 def _coordinates(offsets: Tensor, first: int, top: int = 0) -> tuple[Tensor, Tensor]:

@@ -77,8 +77,14 @@ class SCPM(nn.Module):
         half = self.attention(self.squeeze_half(half))
         quarter = self.attention(self.squeeze_quarter(quarter))
 
-        pyramid = (_upsample(quarter, 4, align_corners=False), _upsample(half, 2, align_corners=False), full)
-        return Prior(self.head(torch.cat(pyramid, dim=1)), full, half, quarter)
+        return Prior(self._thickness(full, half, quarter), full, half, quarter)
+
+    def _thickness(self, full: Tensor, half: Tensor, quarter: Tensor) -> Tensor:
+        """`head` of the joined maps, the smaller upsampled; a sum over channels may as well come before the upsampling."""
+        of_quarter, of_half, of_full = self.head.weight.chunk(3, dim=1)
+        from_quarter = _upsample(F.conv2d(quarter, of_quarter), 4, align_corners=False)
+        from_half = _upsample(F.conv2d(half, of_half), 2, align_corners=False)
+        return F.conv2d(full, of_full, self.head.bias) + from_half + from_quarter
 
 
 class SharedDecoder(nn.Module):

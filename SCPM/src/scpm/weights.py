@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from cloudkit.checkpoints import CheckpointError, load_network, load_weights, read_file, rename
+from cloudkit.tuning import ordered_to_restore
 from scpm.model import SCPM
 
 _FIRST = "down1.mpconv.conv.0.conv.weight"
@@ -59,7 +60,7 @@ def load_official(path: Path | str) -> SCPM:
         raise CheckpointError(f"{path} holds no SCPM of the official code (no weight {_FIRST}): name another file.")
     model = SCPM(sampling="official")
     load_weights(model, from_official_names(weights), path)
-    return model.eval()
+    return ordered_to_restore(model).eval()
 
 
 def from_official_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
