@@ -3,10 +3,11 @@
     python ThiefCloud/test.py                                                             # the sample chips
     python ThiefCloud/test.py --dataset rice1 --root DIR --checkpoint runs/rice1/best.pt --out runs/rice1-test
     python ThiefCloud/test.py --dataset tcloud --root DIR --restored OTHER --out DIR      # images another method restored
+    python ThiefCloud/test.py --dataset rice1 --root DIR --baseline dark-channel          # a classical method, without training
     torchrun --nproc-per-node 2 ThiefCloud/test.py --dataset rice1 --root DIR ...         # two GPUs, equal results
 
 Writes to --out: metrics.json, metrics.csv, restored/NAME.png, panels/NAME.png (cloudy, thickness, restored, clear), and the first
-panels as overview.png. Scores are those of the network's output before it is rounded to 8 bits for the file.
+panels as overview.png. Scores are those of the method's output before it is rounded to 8 bits for the file.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,8 @@ from cloudkit.scenes import Scene
 from cloudkit.scoring.results import Collector, read_scores, summarise, versus, write_scores
 from cloudkit.scoring.tables import image_table, mean_table, measure_lines, versus_lines
 from cloudkit.splits import WHOLE, named
+from scpm import SCPM
+from thiefcloud.dark_channel import remove_haze
 from thiefcloud.data import open_data
 from thiefcloud.options import TestOptions
 
@@ -50,9 +53,9 @@ def main(options: TestOptions) -> None:
             named({WHOLE: {name: name for name in data.test.names}}, options.duplicates) if options.duplicates else ([], "")
         )
         other = read_scores(options.versus) if options.versus else {}
-        restore = reader(options.restored, data.test.names) if options.restored else network(options, world.device)
+        restore = restorer(options, data.test.names, world.device)
         if world.is_main:
-            print(data.note, *([] if options.restored else [f"checkpoint: {options.checkpoint}"]), sep="\n")
+            print(data.note, *([] if options.restored or options.baseline else [f"checkpoint: {options.checkpoint}"]), sep="\n")
             if options.duplicates:
                 print(f"{len(duplicates)} test images are also in training by {options.duplicates}{unknown}")
             if options.folder == SAMPLE:
@@ -93,7 +96,7 @@ def finish(
 ) -> None:
     """Write and print the scores of all images."""
     about = {
-        "method": options.method or str(options.restored or options.checkpoint),
+        "method": options.title,
         "dataset": options.dataset,
         "images": collector.images,
     }
@@ -109,13 +112,31 @@ def finish(
     print(f"written to {options.out}")
 
 
-def network(options: TestOptions, device: torch.device) -> Restorer:
-    """What restores by ThiefCloud."""
-    model = thiefcloud.load(options.checkpoint).to(device)
+def restorer(options: TestOptions, names: Sequence[str], device: torch.device) -> Restorer:
+    """The method that the options name."""
+    if options.restored:
+        return reader(options.restored, names)
+    return dark_channel_prior(device) if options.baseline else network(options, device)
+
+
+def dark_channel_prior(device: torch.device) -> Restorer:
+    """What restores without training."""
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor]:
-        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True)
+        restored, thickness = remove_haze(scene.cloudy.to(device), raw=True)
         return restored.cpu(), thickness.cpu()
+
+    return restore
+
+
+def network(options: TestOptions, device: torch.device) -> Restorer:
+    """What restores by the network in a checkpoint."""
+    model = thiefcloud.load(options.checkpoint).to(device)
+    sees_thickness = isinstance(model.prior, SCPM)
+
+    def restore(scene: Scene) -> tuple[Tensor, Tensor | None]:
+        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True)
+        return restored.cpu(), thickness.cpu() if sees_thickness else None
 
     return restore
 

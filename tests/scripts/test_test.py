@@ -13,10 +13,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 from torch import Tensor
 
 import thiefcloud
+from cloudkit.checkpoints import save_checkpoint
 from cloudkit.images import read_unit, write_image
 from cloudkit.scoring.protocols import PROTOCOLS
 from cloudkit.scoring.results import GROUPS
 from tests.helpers import TEST, assert_one_error, listed, noise, run_script, squeezed, write_images, write_pairs
+from thiefcloud import UNet
+from thiefcloud.dark_channel import remove_haze
 
 NAMES = ["0", "10", "20"]
 
@@ -93,6 +96,41 @@ def test_images_that_another_method_restored(pairs: Path, tmp_path: Path) -> Non
     assert read(out)[0]["restored"] == means(rows)
     assert not (out / "restored").exists()
     assert len(list((out / "panels").iterdir())) == 3
+
+
+def test_the_dark_channel_prior(pairs: Path, tmp_path: Path) -> None:
+    out, rows = tmp_path / "out", []
+    image = read_unit(pairs / "cloudy" / "20.png")
+    image[:, 8:10, 8:10] = 0  # so dark in its haze that the restored values leave [0, 1]
+    write_image(pairs / "cloudy" / "20.png", image)
+    arguments = ["--dataset", "folder", "--root", pairs, "--baseline", "dark-channel", "--device", "cpu", "--out", out]
+    assert run_script(TEST, *arguments) == 0
+    for name in NAMES:
+        cloudy, clear = (read_unit(pairs / kind / f"{name}.png") for kind in ("cloudy", "clear"))
+        restored, thickness = remove_haze(cloudy)
+        rows.append(reference(restored, clear))
+        torch.testing.assert_close(read_unit(out / "restored" / f"{name}.png"), restored, rtol=0, atol=0.51 / 255)
+        shown = read_unit(out / "panels" / f"{name}.png")[:, -19:, 30:56]  # right of the cloudy image and a gap
+        torch.testing.assert_close(shown, thickness.expand(3, -1, -1), rtol=0, atol=0.51 / 255)
+    metrics = read(out)[0]
+    assert metrics["method"] == "dark channel prior"
+    assert metrics["restored"] == means(rows)
+    assert run_script(TEST, *arguments, "--method", "DCP", "--protocol", "geocr") == 0
+    plain, raw = read(out)[0]
+    assert plain["method"] == "DCP"
+    assert raw["restored"]["psnr"] != pytest.approx(
+        plain["restored"]["psnr"], abs=1e-3
+    )  # not clamped for a protocol that does not
+
+
+def test_a_network_without_prior_has_no_thickness_to_show(pairs: Path, tmp_path: Path) -> None:
+    model, out = UNet(residual=True), tmp_path / "out"
+    save_checkpoint(tmp_path / "unet.pt", model.kind, model.config, {"model": model.state_dict()})
+    arguments = ["--dataset", "folder", "--root", pairs, "--checkpoint", tmp_path / "unet.pt", "--device", "cpu"]
+    assert run_script(TEST, *arguments, "--panels", 1, "--out", out) == 0
+    panel, cloudy = read_unit(out / "panels" / "0.png"), read_unit(pairs / "cloudy" / "0.png")
+    assert panel.shape[2] == 3 * 26 + 2 * 4
+    torch.testing.assert_close(panel[:, -19:, 30:56], cloudy)  # restored, by a network that has learnt nothing to add
 
 
 def test_restored_images_may_carry_their_role_in_the_name(pairs: Path, tmp_path: Path) -> None:
@@ -195,6 +233,8 @@ def test_mistakes_are_one_line(
     small = write_pairs(tmp_path / "small", 2, height=10)
     assert run_script(TEST, "--method", "untouched input") == 2
     assert "is the name of the cloudy images" in squeezed(capsys.readouterr().err)
+    assert run_script(TEST, "--baseline", "dark-channel", "--restored", tmp_path / "some") == 2
+    assert "are two methods; score one at a time" in squeezed(capsys.readouterr().err)
     among_images = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", pairs / "clear" / "scores"]
     assert run_script(TEST, *among_images) == 2
     assert_one_error(capsys.readouterr().err, "lies inside", "choose another")
