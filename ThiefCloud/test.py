@@ -135,7 +135,7 @@ def network(options: TestOptions, device: torch.device) -> Restorer:
     sees_thickness = isinstance(model.prior, SCPM)
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor | None]:
-        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True)
+        restored, thickness = thiefcloud.restore_and_detect(model, scene.cloudy.to(device), raw=True, flips=options.flips)
         return restored.cpu(), thickness.cpu() if sees_thickness else None
 
     return restore

@@ -117,16 +117,17 @@ def new_model(options: TrainOptions) -> ThiefCloud | UNet:
     """The network to begin with: from a file, or at random with its prior from a file."""
     if options.start is not None:
         return thiefcloud.load(options.start)
-    trained = scpm.load(options.prior) if uses_prior(options) and not options.untrained_prior else None
     torch.manual_seed(options.seed)
-    if options.network == "unet":
-        return UNet(residual=options.residual)
-    return ThiefCloud(trained or (NoPrior() if options.no_prior else SCPM()), residual=options.residual)
+    prior = new_prior(options)
+    torch.manual_seed(options.seed)  # whatever the prior, the rest begins alike
+    return ThiefCloud(prior, residual=options.residual) if options.network == "thiefcloud" else UNet(residual=options.residual)
 
 
-def uses_prior(options: TrainOptions) -> bool:
-    """Whether the network to begin with is made with a prior."""
-    return options.start is None and options.network == "thiefcloud" and not options.no_prior
+def new_prior(options: TrainOptions) -> SCPM | NoPrior:
+    """The prior to begin with: from a file, untrained, or none."""
+    if options.no_prior or options.network == "unet":
+        return NoPrior()
+    return SCPM() if options.untrained_prior else scpm.load(options.prior)
 
 
 def announce(options: TrainOptions, data: Data, world: World) -> None:
@@ -135,7 +136,7 @@ def announce(options: TrainOptions, data: Data, world: World) -> None:
         print(data.note)
         if options.start is not None:
             print(f"weights to begin with: {options.start}")
-        elif uses_prior(options):
+        elif not options.no_prior and options.network == "thiefcloud":
             print("prior: untrained" if options.untrained_prior else f"prior: {options.prior}")
         if options.folder == SAMPLE:
             print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")

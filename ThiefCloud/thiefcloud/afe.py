@@ -49,6 +49,7 @@ class AFE(nn.Module):
 
     def _compress(self, g: Tensor, q: Tensor, from_q: Tensor, from_g: Tensor) -> Tensor:
         """`compress` of g + from_q * q and q + from_g * g, joined, which need not be computed: the gates go into its matrix."""
+        assert self.compress.bias is not None
         to_g, to_q = self.compress.weight.flatten(1).chunk(2, dim=1)
         return _sum_of_products((to_g + to_q * from_g[:, None], g), (to_q + to_g * from_q[:, None], q), self.compress.bias)
 

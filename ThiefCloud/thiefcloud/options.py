@@ -35,6 +35,7 @@ Architecture = Literal["thiefcloud", "unet"]
 OUT = RUNS / "thiefcloud"
 TRAINED_PRIOR = RUNS / "scpm" / "best.pt"
 RELEASED_PRIOR = ROOT / "checkpoints" / "scpm.safetensors"
+RELEASED = ROOT / "checkpoints" / "thiefcloud-general.safetensors"
 
 
 @dataclass(frozen=True)
@@ -193,8 +194,11 @@ PRESETS = {
 class TestOptions(DataOptions):
     """How ThiefCloud, or what another method restored, is scored."""
 
-    checkpoint: Path = OUT / "best.pt"
-    """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
+    checkpoint: Path = field(default_factory=lambda: OUT / "best.pt" if (OUT / "best.pt").exists() else RELEASED)
+    """Weights: released ones, a best.pt of ThiefCloud/train.py, or a file of the official code. Default: runs/thiefcloud/best.pt
+    if it is there, else the released checkpoints/thiefcloud-general.safetensors."""
+    flips: bool = False
+    """Restore all eight mirrored and turned forms of each image and take the mean: a little better, eight times slower."""
     restored: Path | None = None
     """Score the images in this folder, named as the pairs are, instead of running a network."""
     baseline: Literal["dark-channel"] | None = None
@@ -226,6 +230,8 @@ class TestOptions(DataOptions):
             raise ValueError(f"--method {UNTOUCHED} is the name of the cloudy images in tables; choose another.")
         if self.baseline and self.restored:
             raise ValueError(f"--baseline {self.baseline} and --restored {self.restored} are two methods; score one at a time.")
+        if self.flips and (self.baseline or self.restored):
+            raise ValueError("--flips is for networks; leave it out with --baseline and --restored.")
 
     @property
     def title(self) -> str:
@@ -260,8 +266,8 @@ class PredictOptions:
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
     """Images, and folders of images."""
-    checkpoint: Path = OUT / "best.pt"
-    """Weights: a best.pt of ThiefCloud/train.py, or a file of the official code."""
+    checkpoint: Path = RELEASED
+    """Weights: released ones, a best.pt of ThiefCloud/train.py, or a file of the official code."""
     out: Path = RUNS / "predict"
     """Folder for the restored images; those of 8 bits become PNG (TIFF stays TIFF), those of 16 bits TIFF."""
     flips: bool = False
