@@ -8,14 +8,14 @@ from typing import Literal, NamedTuple
 from torch import Tensor
 
 from cloudkit.batches import ImageStore, Sampler
-from cloudkit.datasets import NamedSet, find_clear, find_folder, find_named
+from cloudkit.datasets import find_clear, find_folder, find_named
 from cloudkit.distributed import World
 from cloudkit.pairs import DataError, Pair
 from cloudkit.scenes import PairScenes, Scenes
 from cloudkit.splits import Choice, Splits
 from cloudkit.stores import Store
 from scpm import SimulatedScenes, Simulator, simulator
-from thiefcloud.mixture import CLEAR, Source, Use, read_mixture
+from thiefcloud.mixture import CLEAR, PairSet, Source, Use, read_mixture
 from thiefcloud.options import DataOptions
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, crop, crop)
@@ -54,61 +54,59 @@ class Data:
 def open_data(options: DataOptions) -> Data:
     """Find the images. Raises DataError where they are not as expected."""
     simulate = simulator(options.backend, options.clouds)
-    if options.dataset == "simulated":
-        parts = find_clear(options.folder, options.choice)
-        counts = ", ".join(f"{len(files)} {part}" for part, files in parts.items())
-        return Data(
-            train=[Place(path, path, simulated=True) for path in parts["train"].values()],
-            val=SimulatedScenes(parts["val"], simulate, "clear"),
-            test=SimulatedScenes(parts["test"], simulate, "clear"),
-            note=f"{options.folder}: clouds simulated over clear images ({counts})",
-            simulate=simulate,
-        )
     if options.dataset == "mixture":
         assert options.mixture is not None
         return open_mixture(read_mixture(options.mixture, options.folder), simulate)
+    if options.dataset == "simulated":
+        clear = find_pairs(CLEAR, options.folder, options.choice)
+        val, test = (
+            SimulatedScenes({pair.name: pair.clear for pair in part}, simulate, "clear") for part in (clear.val, clear.test)
+        )
+        return Data([_place(pair, "simulated") for pair in clear.train], val, test, f"{clear.note}, clouds simulated", simulate)
     splits = find_pairs(options.dataset, options.folder, options.choice)
-    return Data(
-        train=[Place(pair.cloudy, pair.clear) for pair in splits.train],
-        val=PairScenes(splits.val),
-        test=PairScenes(splits.test),
-        note=splits.note,
-        simulate=simulate,
-    )
+    train = [_place(pair, "pairs") for pair in splits.train]
+    return Data(train, PairScenes(splits.val), PairScenes(splits.test), splits.note, simulate)
 
 
-def find_pairs(dataset: NamedSet | Literal["folder"], folder: Path, choice: Choice) -> Splits:
-    """The pairs of a data set of the field, or of one's own. Raises DataError where they are not as expected."""
+def find_pairs(dataset: PairSet, folder: Path, choice: Choice) -> Splits:
+    """The pairs of a data set of the field, or of one's own; of clear images alone each is both halves of its pair.
+
+    Raises:
+        DataError: they are not as expected.
+    """
+    if dataset == CLEAR:
+        parts = find_clear(folder, choice)
+        counts = ", ".join(f"{len(files)} {part}" for part, files in parts.items())
+        pairs = {part: [Pair(name, path, path) for name, path in files.items()] for part, files in parts.items()}
+        return Splits(**pairs, note=f"{folder}: clear images ({counts})")
     return find_folder(folder, choice) if dataset == "folder" else find_named(dataset, folder, choice)
 
 
 def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
     """All sources of a mixture; validation and test are their pairs, named with their folder. Raises DataError."""
     train: list[Place] = []
-    parts: dict[str, list[Pair]] = {"val": [], "test": []}
+    val: list[Pair] = []
+    test: list[Pair] = []
     notes = []
     for source in sources:
-        pairs: dict[str, list[Pair]]
-        if source.dataset == CLEAR:
-            # they have no cloudy image: training takes all of them
-            clear = [path for files in find_clear(source.folder, source.choice).values() for path in files.values()]
-            pairs = {"train": [Pair(path.stem, path, path) for path in dict.fromkeys(clear)]}
-            note = f"{source.folder}: {len(pairs['train'])} clear images"
-        else:
-            splits = find_pairs(source.dataset, source.folder, source.choice)  # type: ignore[arg-type]  # it says what it knows
-            pairs, note = {"train": splits.train, "val": splits.val, "test": splits.test}, splits.note
-            if not source.validate:
-                pairs |= {"train": splits.train + splits.val, "val": []}
+        splits = find_pairs(source.dataset, source.folder, source.choice)
+        validates = source.validate and "pairs" in source.draws
+        pairs = splits.train if validates else splits.train + splits.val
         counts = []
         for use in source.draws:
-            places = [_place(pair, use) for pair in source.drawn(use, pairs["train"])]
+            places = [_place(pair, use) for pair in source.drawn(use, pairs)]
             counts.append(f"{len(places)} {use}")
             train += places
+        notes.append(f"{splits.note}; a pass draws {', '.join(counts)}")
         if "pairs" in source.draws:
-            for part, scenes in parts.items():
-                scenes += [replace(pair, name=f"{source.folder.name}_{pair.name}") for pair in pairs[part]]
-        notes.append(f"{note}; a pass draws {', '.join(counts)}")
-    return Data(train, PairScenes(parts["val"]), PairScenes(parts["test"]), "\n".join(notes), simulate)
+            val += [_within(source.folder, pair) for pair in splits.val if validates]
+            test += [_within(source.folder, pair) for pair in splits.test]
+    return Data(train, PairScenes(val), PairScenes(test), "\n".join(notes), simulate)
+
+
+def _within(folder: Path, pair: Pair) -> Pair:
+    """The pair under a name that no other source of a mixture has."""
+    return replace(pair, name=f"{folder.name}_{pair.name}")
 
 
 def _place(pair: Pair, use: Use) -> Place:

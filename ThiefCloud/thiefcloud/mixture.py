@@ -17,13 +17,14 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
-from cloudkit.datasets import LAYOUTS
+from cloudkit.datasets import LAYOUTS, NamedSet
 from cloudkit.pairs import DataError
 from cloudkit.splits import Choice
 
 Use = Literal["pairs", "simulated", "clear"]
 USES = get_args(Use)
-CLEAR = "clear"
+PairSet = NamedSet | Literal["folder", "clear"]
+CLEAR: Literal["clear"] = "clear"
 DATASETS = (*LAYOUTS, "folder", CLEAR)
 MOST = 1000  # draws of one place in a pass; more is a slip
 T = TypeVar("T")
@@ -33,7 +34,7 @@ T = TypeVar("T")
 class Source:
     """One data set of a mixture."""
 
-    dataset: str
+    dataset: PairSet
     """Its name, "folder", or "clear"."""
     folder: Path
     """Where it is."""

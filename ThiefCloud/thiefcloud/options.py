@@ -29,6 +29,7 @@ Dataset = Literal[
     "cuhk-cr1",
     "cuhk-cr2",
     "folder",
+    "clear",
     "mixture",
 ]
 Architecture = Literal["thiefcloud", "unet"]
@@ -44,7 +45,8 @@ class DataOptions:
 
     dataset: Dataset = "simulated"
     """A set of the field as its archive unpacks; "folder": your own pairs in {train,val,test}/{cloudy,clear} or {cloudy,clear};
-    "simulated": clouds drawn over clear images; "mixture": several sets, as the file --mixture says."""
+    "simulated": clouds drawn over clear images; "clear": those as input and as truth, to see what is done to them; "mixture":
+    several sets, as the file --mixture says."""
     root: Path | None = None
     """The data set's folder or its parent; of a mixture, the folder that holds all of them. Default, for "simulated" only:
     data/sample."""

@@ -223,6 +223,16 @@ def test_simulated_clouds_are_the_same_every_time(checkpoint: Path, tmp_path: Pa
     assert [row["name"] for row in read(tmp_path / "one")[1]] == ["a", "b"]
 
 
+def test_flips_change_what_is_scored(pairs: Path, checkpoint: Path, tmp_path: Path) -> None:
+    common = ["--dataset", "folder", "--root", pairs, "--checkpoint", checkpoint, "--device", "cpu"]
+    assert run_script(TEST, *common, "--out", tmp_path / "plain") == 0
+    assert run_script(TEST, *common, "--flips", "--out", tmp_path / "flips") == 0
+    model, cloudy = thiefcloud.load(checkpoint), read_unit(pairs / "cloudy" / "10.png")
+    expected = thiefcloud.restore(model, cloudy, flips=True)
+    torch.testing.assert_close(read_unit(tmp_path / "flips" / "restored" / "10.png"), expected, rtol=0, atol=0.003)
+    assert (tmp_path / "plain" / "metrics.csv").read_bytes() != (tmp_path / "flips" / "metrics.csv").read_bytes()
+
+
 def test_mistakes_are_one_line(
     pairs: Path, checkpoint: Path, prior: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -235,6 +245,8 @@ def test_mistakes_are_one_line(
     assert "is the name of the cloudy images" in squeezed(capsys.readouterr().err)
     assert run_script(TEST, "--baseline", "dark-channel", "--restored", tmp_path / "some") == 2
     assert "are two methods; score one at a time" in squeezed(capsys.readouterr().err)
+    assert run_script(TEST, "--flips", "--restored", tmp_path / "some") == 2
+    assert "--flips is for networks" in squeezed(capsys.readouterr().err)
     among_images = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", pairs / "clear" / "scores"]
     assert run_script(TEST, *among_images) == 2
     assert_one_error(capsys.readouterr().err, "lies inside", "choose another")
