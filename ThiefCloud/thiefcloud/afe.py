@@ -44,7 +44,9 @@ class AFE(nn.Module):
         f = self.block0(x)
         p = torch.addcmul(x, self.gate1(f)[..., None, None], f)
         q = torch.addcmul(f, self.gate2(x)[..., None, None], x)
+        del f  # of a large image each map counts
         g = self.block1(p)
+        del p
         return self._compress(g, q, self.gate3(q), self.gate4(g))
 
     def _compress(self, g: Tensor, q: Tensor, from_q: Tensor, from_g: Tensor) -> Tensor:
@@ -87,16 +89,16 @@ def mean_and_std(features: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gate_mlp(channels: int, hidden: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(), nn.Linear(hidden, channels), nn.Sigmoid())
+    return nn.Sequential(nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, channels), nn.Sigmoid())
 
 
 def _conv_block(channels: int) -> nn.Sequential:
     narrow = channels * 3 // 4
     return nn.Sequential(
         nn.Conv2d(channels, narrow, 3, padding=1),
-        nn.LeakyReLU(0.05),
+        nn.LeakyReLU(0.05, inplace=True),
         nn.Conv2d(narrow, narrow, 3, padding=1),
-        nn.LeakyReLU(0.05),
+        nn.LeakyReLU(0.05, inplace=True),
         nn.Conv2d(narrow, channels, 3, padding=1),
-        nn.LeakyReLU(0.05),
+        nn.LeakyReLU(0.05, inplace=True),
     )

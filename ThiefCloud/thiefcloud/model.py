@@ -141,7 +141,7 @@ class Level(nn.Module):
         self.enhance = nn.Sequential(*(AFE(width) for _ in range(depth)))
         self.enhance_prior = AFE(PRIOR_WIDTH)
         joined = width + PRIOR_WIDTH + (width if joins_deeper else 0)
-        self.fusion = nn.Sequential(nn.Conv2d(joined, width, 3, padding=1), nn.ReLU())
+        self.fusion = nn.Sequential(nn.Conv2d(joined, width, 3, padding=1), nn.ReLU(inplace=True))
         self.pgff = PGFF(width)
         self.head = nn.Sequential(nn.PixelShuffle(scale), nn.Conv2d(width // scale**2, bands, 3, padding=1, bias=False))
 

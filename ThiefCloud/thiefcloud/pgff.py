@@ -17,7 +17,7 @@ class PGFF(nn.Module):
 
     def __init__(self, channels: int) -> None:
         super().__init__()
-        self.shared = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU())
+        self.shared = nn.Sequential(nn.Conv2d(channels, channels, 3, padding=1), nn.ReLU(inplace=True))
         self.gamma = nn.Conv2d(channels, channels, 3, padding=1)
         self.beta = nn.Conv2d(channels, channels, 3, padding=1)
 
