@@ -116,7 +116,7 @@ def test_simulated_clouds(tmp_path: Path, prior: Path, capsys: pytest.CaptureFix
     arguments = ["--root", tmp_path / "chips", "--prior", prior, "--epochs-frozen", 0, "--epochs-tunable", 1, *SMALL]
     for run in ("one", "other"):
         assert run_script(TRAIN, *arguments, "--out", tmp_path / run) == 0
-    assert "clouds simulated over clear images (2 train, 1 val, 3 test)" in capsys.readouterr().out
+    assert "clear images (2 train, 1 val, 3 test), clouds simulated" in capsys.readouterr().out
     assert_same_state(tmp_path / "one" / "last.pt", tmp_path / "other" / "last.pt")
     assert not (tmp_path / "one" / "frozen.pt").exists()
 
