@@ -8,7 +8,7 @@ from cloudkit.images import write_image
 from cloudkit.preparation import verification
 from cloudkit.preparation.options import AuditOptions, GetOptions, VerifyOptions
 from tests.cloudkit.preparation.test_getting import packed
-from tests.cloudkit.preparation.test_verification import damage, filled, own
+from tests.cloudkit.preparation.verifying import damage, filled, own
 from tests.cloudkit.test_datasets import rice
 from tests.helpers import ROOT, assert_one_error, noise, run_script, squeezed
 from tests.scripts.test_every_script import documented_fields
