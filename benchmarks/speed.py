@@ -1,6 +1,6 @@
 """Measure on this machine how fast ThiefCloud restores and trains, what memory it takes, and where the time goes.
 
-    python benchmarks/speed.py                                        # under 10 minutes on a GPU, 15 on two CPU cores
+    python benchmarks/speed.py                                        # 15 minutes on two CPU cores, a GPU should need less
     python benchmarks/speed.py --quick                                # a first look, under a minute
     python benchmarks/speed.py --parts inference shares --out speed.json
     python benchmarks/speed.py --parts training --seconds 600         # sustained for ten minutes a phase
