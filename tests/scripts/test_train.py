@@ -59,8 +59,9 @@ def test_best_weights_score_what_they_say(unbroken: Callable[[float], Path], pai
     run = unbroken(0.0)
     arguments = ["--dataset", "folder", "--root", pairs, "--checkpoint", run / "best.pt", "--device", "cpu"]
     assert run_script(TEST, *arguments, "--out", tmp_path) == 0
-    score = f"{read_file(run / 'best.pt')['score']:.6f}"
-    assert score in [line.split(",")[4] for line in (tmp_path / "metrics.csv").read_text().splitlines()]
+    scores = [float(line.split(",")[4]) for line in (tmp_path / "metrics.csv").read_text().splitlines()[1:]]
+    # On CPUs weights lie in another order in training than when loaded, so sums round differently; images are 0.04 dB apart.
+    assert min(abs(score - read_file(run / "best.pt")["score"]) for score in scores) < 1e-5
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.6])
