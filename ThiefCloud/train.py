@@ -30,9 +30,10 @@ from cloudkit.scoring.metrics import psnr, ssim
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
-from thiefcloud.data import Batch, Data, TrainingBatches, open_data
+from thiefcloud.data import Batch, Data, Looks, TrainingBatches, open_data
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import OUT, PRESETS, TrainOptions
+from thiefcloud.veil import EvenVeil, fit_veil
 from thiefcloud.weights import load_into
 
 PHASES = ("frozen", "tunable")
@@ -56,9 +57,11 @@ def main(options: TrainOptions) -> None:
         batches = TrainingBatches(data, crop=options.crop, seed=options.seed, store=options.store, world=world)
         if world.is_main:
             print(batches.note)
+        model.to(world.device)
+        if model.veil is not None and not resuming and options.pretrained is None:
+            fit(model.veil, data, options, world)
         mixed = Mixed(options.precision, world.device)
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
-        model.to(world.device)
         trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
         saved = trainee.resume(last) if resuming else None
 
@@ -115,12 +118,21 @@ def train_phase(
 
 def new_model(options: TrainOptions) -> ThiefCloud | UNet:
     """The network to begin with: from a file, or at random with its prior from a file."""
-    if options.start is not None:
-        return thiefcloud.load(options.start)
+    if options.pretrained is not None:
+        return thiefcloud.load(options.pretrained)
     torch.manual_seed(options.seed)
     prior = new_prior(options)
     torch.manual_seed(options.seed)  # whatever the prior, the rest begins alike
-    return ThiefCloud(prior, residual=options.residual) if options.network == "thiefcloud" else UNet(residual=options.residual)
+    ways = {"residual": options.residual, "veil": options.veil > 0}
+    return ThiefCloud(prior, **ways) if options.network == "thiefcloud" else UNet(**ways)
+
+
+def fit(veil: EvenVeil, data: Data, options: TrainOptions, world: World) -> None:
+    """Fit the estimator of even haze; every process does the same."""
+    looks = Looks(data, smallest=options.crop, seed=options.seed, device=world.device)
+    error = fit_veil(veil, looks, steps=options.veil, seed=options.seed, show_progress=world.is_main)
+    if world.is_main:
+        print(f"even haze alone explains the training images to {-20 * math.log10(error):.2f} dB")
 
 
 def new_prior(options: TrainOptions) -> SCPM | NoPrior:
@@ -134,8 +146,8 @@ def announce(options: TrainOptions, data: Data, world: World) -> None:
     """Say which files are used, and how to name others."""
     if world.is_main:
         print(data.note)
-        if options.start is not None:
-            print(f"weights to begin with: {options.start}")
+        if options.pretrained is not None:
+            print(f"weights to begin with: {options.pretrained}")
         elif not options.no_prior and options.network == "thiefcloud":
             print("prior: untrained" if options.untrained_prior else f"prior: {options.prior}")
         if options.folder == SAMPLE:

@@ -1,15 +1,17 @@
 """The images that the options name: training batches and whole scenes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 
-from cloudkit.batches import ImageStore, Sampler
+from cloudkit.batches import Draw, ImageStore, Sampler
 from cloudkit.datasets import find_clear, find_folder, find_named
 from cloudkit.distributed import World
+from cloudkit.images import read_unit
 from cloudkit.pairs import DataError, Pair
 from cloudkit.scenes import PairScenes, Scenes
 from cloudkit.splits import Choice, Splits
@@ -18,7 +20,9 @@ from scpm import SimulatedScenes, Simulator, simulator
 from thiefcloud.mixture import CLEAR, PairSet, Source, Use, read_mixture
 from thiefcloud.options import DataOptions
 
-Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, crop, crop)
+Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
+_LOOK = 9  # as a phase of the run, so that looks share no randomness with batches
+_FEWEST_LOOKS, _MOST_LOOKS = 256, 2048
 
 
 class Place(NamedTuple):
@@ -146,3 +150,38 @@ class TrainingBatches:
             return cloudy, clear
 
         return batch_of, sampler.steps_per_epoch
+
+
+class Looks:
+    """Whole training images and parts of them, one by one: what the estimator of an even veil learns from.
+
+    Args:
+        data: the data set.
+        smallest: side of the smallest part in pixels.
+        seed: of the choice.
+        device: where images go.
+    """
+
+    def __init__(self, data: Data, *, smallest: int, seed: int, device: torch.device) -> None:
+        self._data, self._smallest, self._seed, self._device = data, smallest, seed, device
+
+    def __len__(self) -> int:
+        """How many looks tell enough."""
+        return min(max(4 * len(self._data.train), _FEWEST_LOOKS), _MOST_LOOKS)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Cloudy and clear, each (1, 3, height, width): of any place, whole or a square of it."""
+        return (self._look(number) for number in range(len(self)))
+
+    def _look(self, number: int) -> Batch:
+        draw = Draw(number, (self._seed, _LOOK, number))
+        random = draw.generator()
+        place = self._data.train[int(random.integers(len(self._data.train)))]
+        cloudy, clear = (read_unit(path, bands=3)[None] for path in (place.cloudy, place.clear))
+        if random.integers(2):
+            shorter = min(clear.shape[-2:])
+            side = int(random.integers(min(self._smallest, shorter), shorter + 1))
+            top, left = (int(random.integers(length - side + 1)) for length in clear.shape[-2:])
+            cloudy, clear = (image[..., top : top + side, left : left + side] for image in (cloudy, clear))
+        cloudy, clear = cloudy.to(self._device), clear.to(self._device)
+        return (self._data.simulate(clear, [draw.seed()]).cloudy if place.simulated else cloudy), clear

@@ -2,7 +2,7 @@
 
 [[source]]
 dataset = "rice1"             # as --dataset, or "clear" for a folder of clear images alone
-folder = "RICE1"              # below --root
+folder = "RICE1"              # below --root; beside this file if it begins with "./" or "../"
 pairs = 4                     # a pass over the mixture draws each pair four times,
 simulated = 1                 # each clear image once under simulated clouds,
 clear = 0.25                  # and every fourth as input and as truth: what is clear is to be left alone
@@ -56,7 +56,7 @@ def read_mixture(path: Path, root: Path) -> list[Source]:
 
     Args:
         path: the TOML file; lists are found beside it.
-        root: folders are found below it.
+        root: folders are found below it, but for those that begin with ./ or ../, which are found from the file.
 
     Raises:
         DataError: the file cannot be read, or says something that is not understood.
@@ -95,4 +95,6 @@ def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> So
     if entry["dataset"] == CLEAR and "pairs" in draws:
         raise DataError(f"{where} holds clear images alone, which are no pairs; expected only simulated or clear.")
     choice = Choice(**{name: path.parent / entry[name] for name in lists if name in entry})
-    return Source(entry["dataset"], root / entry["folder"], draws, choice, entry.get("validate", True))
+    beside = entry["folder"].startswith(("./", "../"))
+    folder = (path.parent if beside else root) / entry["folder"]
+    return Source(entry["dataset"], folder, draws, choice, entry.get("validate", True))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.afe import AFE
 from thiefcloud.pgff import PGFF
+from thiefcloud.veil import EvenVeil
 
 
 class Restoration(NamedTuple):
@@ -50,19 +51,21 @@ class ThiefCloud(nn.Module):
         in_channels: bands of input and output; the prior must take as many.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing. The paper's
             network has no such path; with it short trainings keep texture, and clear images stay as they are.
+        veil: take an even veil away first (`EvenVeil`, which `fit_veil` fits) and learn what to add to that; needs `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
 
     kind = "thiefcloud"  # what checkpoints call it
 
-    def __init__(self, prior: SCPM | NoPrior, in_channels: int = 3, *, residual: bool = False) -> None:
+    def __init__(self, prior: SCPM | NoPrior, in_channels: int = 3, *, residual: bool = False, veil: bool = False) -> None:
         super().__init__()
         if prior.in_channels != in_channels:
             raise ValueError(f"the prior takes {prior.in_channels} bands, expected in_channels = {in_channels}.")
         self.in_channels = in_channels
         self.residual = residual
-        self.config = {"in_channels": in_channels, "prior": prior.config, "residual": residual}
+        self.veil = veil_of(in_channels, residual=residual, veil=veil)
+        self.config = {"in_channels": in_channels, "prior": prior.config, "residual": residual, "veil": veil}
         self.prior = prior
         self.prior_frozen = False
         self.shallow = nn.Conv2d(in_channels, 24, 3, padding=1)
@@ -86,7 +89,8 @@ class ThiefCloud(nn.Module):
         """
         check_input(cloudy, self.in_channels)
         prior = self.prior(cloudy)
-        full = self.shallow(cloudy)
+        image = cloudy if self.veil is None else self.veil(cloudy)
+        full = self.shallow(image)
         half = self.down_half(full)
         quarter = self.down_quarter(half)
 
@@ -95,7 +99,7 @@ class ThiefCloud(nn.Module):
         fused_full = self.level_full.fuse(full, prior.full, self.up_full(fused_half))
 
         supervised = self.training if supervision is None else supervision
-        base = cloudy if self.residual else None
+        base = image if self.residual else None
         return Restoration(
             restored=self.level_full.restore(full, fused_full, base),
             half=self.level_half.restore(half, fused_half, base) if supervised else None,
@@ -161,6 +165,13 @@ class Level(nn.Module):
         """Image (N, bands, scale * h, scale * w) from this level's shallow features, cleared by its fused map, added to base."""
         image = self.head(self.pgff(shallow, fused))
         return image if base is None else base + image
+
+
+def veil_of(bands: int, *, residual: bool, veil: bool) -> EvenVeil | None:
+    """The estimator of the even veil of a network that has one. Raises ValueError unless it is residual."""
+    if veil and not residual:
+        raise ValueError("veil = True needs residual = True: what is left after the veil is what the network adds to.")
+    return EvenVeil(bands) if veil else None
 
 
 def _down_sampling(channels: int) -> nn.Sequential:

@@ -97,15 +97,19 @@ class TrainOptions(DataOptions):
     residual: bool = False
     """Learn what to add to the cloudy image rather than the clear image itself. The paper's network does not; in short trainings
     it is much better."""
-    start: Path | None = None
-    """Weights to begin with instead of random ones, a best.pt or released weights; network, prior and --residual are theirs."""
+    veil: int = 0
+    """Steps in which an estimator of even haze is fitted to the statistics of the training images first, a minute's work; the
+    network begins where that leaves off. Needs --residual. 0: none."""
+    pretrained: Path | None = None
+    """Weights to begin with instead of random ones, a best.pt or released weights; network, prior, --residual and --veil are
+    theirs."""
     held_out: Path | None = None
     """List of names, one a line, that training and validation leave out: a test list, or the held_out.txt of an audit."""
     out: Path | None = None
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
-    preset: Literal["paper", "residual", "quick"] = "paper"
-    """Defaults of the options: the paper's recipe; residual: as long, with --residual, L1 alone and averaged weights, which is
-    better; quick: such a one for two CPU cores. Default: quick for "simulated", else paper."""
+    preset: Literal["paper", "veil", "quick"] = "paper"
+    """Defaults of the options: the paper's recipe; veil: as long, with --residual and --veil, L1 alone and averaged weights,
+    which is better; quick: such a one for two CPU cores. Default: quick for "simulated", else paper."""
     resume: bool = False
     """Go on with the run in --out, with its options."""
     epochs_frozen: int = 200
@@ -159,13 +163,17 @@ class TrainOptions(DataOptions):
         require_decay(self.ema)
         if self.no_prior and self.untrained_prior:
             raise ValueError("--no-prior and --untrained-prior contradict each other; give one.")
-        if self.start is not None and (self.no_prior or self.untrained_prior or self.network != "thiefcloud"):
-            raise ValueError("--start brings its network and prior along; leave out --network, --no-prior and --untrained-prior.")
+        if self.pretrained is not None and (self.no_prior or self.untrained_prior or self.network != "thiefcloud"):
+            raise ValueError(
+                "--pretrained brings its network and prior along; leave out --network, --no-prior and --untrained-prior."
+            )
+        if self.veil and not self.residual:
+            raise ValueError("--veil needs --residual: what is left after the veil is what the network adds to; give both.")
         if self.dataset == "mixture" and self.held_out is not None:
             raise ValueError("--held-out is for one data set; name the lists of a mixture in its file.")
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
             raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
-        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
+        require_not_negative(veil=self.veil, perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
 
     @property
     def choice(self) -> Choice:
@@ -175,10 +183,11 @@ class TrainOptions(DataOptions):
 
 PRESETS = {
     "paper": TrainOptions(),
-    "residual": TrainOptions(preset="residual", residual=True, pixel="l1", perceptual=0.0, ema=0.999),
+    "veil": TrainOptions(preset="veil", residual=True, veil=4000, pixel="l1", perceptual=0.0, ema=0.999),
     "quick": TrainOptions(
         preset="quick",
         residual=True,
+        veil=4000,
         epochs_frozen=40,
         epochs_tunable=16,
         batch_frozen=4,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from scpm import check_input
-from thiefcloud.model import NoPrior, Restoration
+from thiefcloud.model import NoPrior, Restoration, veil_of
 
 _WIDTHS = (32, 64, 128, 280)  # of the levels; the last is what makes the size equal, and a multiple of 8, which processors like
 
@@ -22,18 +22,20 @@ class UNet(nn.Module):
     Args:
         in_channels: bands of input and output.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing.
+        veil: take an even veil away first, as in `ThiefCloud`; needs `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
 
     kind = "unet"  # what checkpoints call it
 
-    def __init__(self, in_channels: int = 3, *, residual: bool = False) -> None:
+    def __init__(self, in_channels: int = 3, *, residual: bool = False, veil: bool = False) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.residual = residual
+        self.veil = veil_of(in_channels, residual=residual, veil=veil)
         self.prior = NoPrior(in_channels)
-        self.config: dict[str, Any] = {"in_channels": in_channels, "residual": residual}
+        self.config: dict[str, Any] = {"in_channels": in_channels, "residual": residual, "veil": veil}
         inputs = (in_channels, *_WIDTHS[:-1])
         self.encoders = nn.ModuleList(_pair(*widths) for widths in zip(inputs, _WIDTHS, strict=True))
         self.pool = nn.MaxPool2d(2)
@@ -62,7 +64,8 @@ class UNet(nn.Module):
         """
         check_input(cloudy, self.in_channels)
         skips: list[Tensor] = []
-        features = cloudy
+        image = cloudy if self.veil is None else self.veil(cloudy)
+        features = image
         for encoder in self.encoders:
             features = encoder(self.pool(features) if skips else features)
             skips.append(features)
@@ -70,7 +73,7 @@ class UNet(nn.Module):
             features = decoder(torch.cat((skip, up(features)), dim=1))
         restored = self.head(features)
         if self.residual:
-            restored = cloudy + restored
+            restored = image + restored
         supervised = self.training if supervision is None else supervision
         other = restored if supervised else None
         return Restoration(restored=restored, half=other, quarter=other, thickness=self.prior(cloudy).thickness)

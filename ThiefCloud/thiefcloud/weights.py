@@ -64,7 +64,8 @@ def load(path: Path | str) -> ThiefCloud | UNet:
 def build(config: Mapping[str, Any]) -> ThiefCloud:
     """ThiefCloud from its `config`."""
     prior = NoPrior(config["in_channels"]) if config["prior"] is None else SCPM(**config["prior"])
-    return ThiefCloud(prior, config["in_channels"], residual=config.get("residual", False))  # older files do not say
+    ways = {name: config[name] for name in ("residual", "veil") if name in config}  # older files do not say
+    return ThiefCloud(prior, config["in_channels"], **ways)
 
 
 BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], ThiefCloud | UNet]] = {

@@ -10,7 +10,22 @@ from scpm import SCPM
 from tests.helpers import TRAIN, run_script, write_pairs
 from thiefcloud import ThiefCloud
 
-SMALL = ["--preset", "quick", "--crop", 8, "--batch-frozen", 2, "--batch-tunable", 2, "--validate-every", 1, "--device", "cpu"]
+SMALL = [
+    "--preset",
+    "quick",
+    "--veil",
+    2,
+    "--crop",
+    8,
+    "--batch-frozen",
+    2,
+    "--batch-tunable",
+    2,
+    "--validate-every",
+    1,
+    "--device",
+    "cpu",
+]
 TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2]  # of two steps each: four pairs, one of which serves for validation
 ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 

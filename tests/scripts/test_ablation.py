@@ -15,7 +15,24 @@ from thiefcloud.ablation.options import AblationOptions
 
 ABLATION = ROOT / "ThiefCloud" / "ablation.py"
 ARMS = ("untrained-frozen", "trained-then-tunable")
-RECIPE = ["--folds", 2, "--preset", "quick", "--epochs", 2, "--batch", 2, "--crop", 8, "--validate-every", 1, "--device", "cpu"]
+RECIPE = [
+    "--folds",
+    2,
+    "--preset",
+    "quick",
+    "--veil",
+    2,
+    "--epochs",
+    2,
+    "--batch",
+    2,
+    "--crop",
+    8,
+    "--validate-every",
+    1,
+    "--device",
+    "cpu",
+]
 Arguments = list[object]
 
 
@@ -147,7 +164,9 @@ def test_newer_weights_are_scored_again(copy: Path, given: Arguments) -> None:
         (["--crop", 16], ["fold-1/untrained-frozen", "crop = 8 there, 16 here"]),
         (["--lr", 0.1], ["lr_frozen = 0.001 there, 0.1 here"]),
         (["--epochs", 3], ["epochs_frozen = 2 there, 3 here"]),
-        (["--no-residual"], ["residual = True there, False here"]),
+        (["--no-residual", "--veil", 0], ["residual = True there, False here"]),
+        (["--veil", 3], ["veil = 2 there, 3 here"]),
+        (["--no-residual"], ["--veil needs --residual"]),
         (["--folds", 3], ["holds an ablation over other folds than these 3"]),
         (["--reference", "unet"], ["--reference is unet, expected one of the arms: untrained-frozen, trained-then-tunable"]),
         (["--priors", "absent.pt"], ["there are no weights absent.pt"]),

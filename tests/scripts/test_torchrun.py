@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.distributed.run import get_args_parser
 
 from cloudkit.checkpoints import read_file
 from tests.helpers import (
@@ -92,11 +93,35 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.mark.parametrize("script", [TRAIN, TEST, PREDICT, TRAIN_CD, TEST_CD], ids=lambda script: script.stem)
+def test_torchrun_takes_no_option_of_ours_for_a_beginning_of_its_own(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It would, for example, --start for --start-method."""
+    assert run_script(script, "--help") == 0
+    ours = set(re.findall(r"^[│ ]*(--[a-z-]+)", capsys.readouterr().out, re.MULTILINE)) - {"--help"}
+    assert len(ours) > 5
+    for option in ours:
+        given = [option, "value"]
+        assert get_args_parser().parse_args([str(script), *given]).training_script_args == given
+
+
 def test_stage_2_equals_one_process_while_the_prior_is_frozen(tmp_path: Path, prior: Path) -> None:
     """Neither three training images nor three validation images divide by two."""
     for part in ("train", "val"):
         write_pairs(tmp_path / "pairs" / part, 3)
-    common = ["--dataset", "folder", "--root", tmp_path / "pairs", "--prior", prior, "--preset", "quick", "--crop", 16]
+    common = [
+        "--dataset",
+        "folder",
+        "--root",
+        tmp_path / "pairs",
+        "--prior",
+        prior,
+        "--preset",
+        "quick",
+        "--veil",
+        2,
+        "--crop",
+        16,
+    ]
     common += ["--epochs-frozen", 2, "--epochs-tunable", 1, "--batch-frozen", 2, "--batch-tunable", 2, "--validate-every", 1]
     common += ["--ema", 0.5, "--device", "cpu"]
     assert run_script(TRAIN, *common, "--out", tmp_path / "one") == 0

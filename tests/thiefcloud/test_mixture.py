@@ -67,6 +67,13 @@ def test_lists_lie_beside_the_file(root: Path) -> None:
     assert sorted(place.clear.stem for place in data.train) == ["10", "20"]
 
 
+def test_a_folder_can_be_named_from_the_file(root: Path) -> None:
+    (root / "recipes").mkdir()
+    text = LAND.replace('"land"', '"../land"')
+    (source,) = read_mixture(written(root / "recipes", f"{text}clear = 1\n"), root / "elsewhere")
+    assert sorted(path.name for path in source.folder.iterdir()) == [f"{name}.png" for name in "abcde"]
+
+
 def test_draws_below_one_are_spread(root: Path) -> None:
     (source,) = read_mixture(written(root, f"{LAND}simulated = 0.4\nclear = 2.5\n"), root)
     assert source.drawn("simulated", "abcde") == ["a", "c"]

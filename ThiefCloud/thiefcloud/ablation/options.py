@@ -71,6 +71,8 @@ class AblationOptions:
     """File with torchvision's VGG16 weights for the perceptual loss. Default: torchvision fetches them."""
     residual: bool = _DEFAULTS.residual
     """Add the cloudy image to what the networks write."""
+    veil: int = _DEFAULTS.veil
+    """Steps of fitting the estimator of even haze; 0: none."""
     validate_every: int = _DEFAULTS.validate_every
     """Epochs between validations; a run is saved at each."""
     device: str = "auto"
@@ -88,7 +90,9 @@ class AblationOptions:
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}.")
         require_positive(batch=self.batch, lr=self.lr, crop=self.crop, validate_every=self.validate_every)
-        require_not_negative(perceptual=self.perceptual, seeds=min(self.seeds))
+        if self.veil and not self.residual:
+            raise ValueError("--veil needs --residual: leave it out with --veil 0, or give both.")
+        require_not_negative(veil=self.veil, perceptual=self.perceptual, seeds=min(self.seeds))
         require_multiple(self.crop, FACTOR)
         require_apart(self.out, self.root)
 
@@ -103,6 +107,7 @@ def _with_defaults_of(preset: TrainOptions) -> AblationOptions:
         pixel=preset.pixel,
         perceptual=preset.perceptual,
         residual=preset.residual,
+        veil=preset.veil,
         validate_every=preset.validate_every,
     )
 
