@@ -90,16 +90,22 @@ def see(cloudy: Tensor, clear: Tensor) -> Seen:
 
 
 def veiled(clear: Tensor, random: torch.Generator) -> Seen:
-    """The same of clear images, known by their statistics (N, bands, 11), under random even veils."""
+    """The same of clear images under random even veils, without a pixel: statistics change as the pixels do.
+
+    Args:
+        clear: `statistics` of the clear images (N, bands, 11), the longest wavelength first, as in RGB: haze dims it least.
+        random: on the CPU.
+    """
     count, bands, _ = clear.shape
-    share = torch.rand(4, count, 1, 1, generator=random).to(clear.device)
+    device = clear.device
+    share = torch.rand(4, count, 1, 1, generator=random).to(device)
     transmission = torch.where(share[0] < _CLEAR, 1.0, 1 - 0.92 * share[1])
-    transmission = transmission ** (1 + 0.2 * share[3] * torch.linspace(-1, 1, bands, device=clear.device).view(1, -1, 1))
-    air_light = 1 - 0.6 * share[2] ** 1.5 - 0.03 * torch.rand(count, bands, 1, generator=random).to(clear.device)
-    mean, deviation = clear[..., :1], clear[..., 1:2]
+    transmission = transmission ** (1 + 0.2 * share[3] * torch.linspace(-1, 1, bands, device=device).view(1, -1, 1))
+    air_light = 1 - 0.6 * share[2] ** 1.5 - 0.03 * torch.rand(count, bands, 1, generator=random).to(device)
     added = air_light * (1 - transmission)
     cloudy = clear * transmission + added
     cloudy[..., 1:2] -= added  # a deviation does not shift
+    mean, deviation = clear[..., :1], clear[..., 1:2]
     product = mean * cloudy[..., :1] + transmission * deviation.square()
     return Seen(cloudy, clear, product.squeeze(2))
 
