@@ -168,7 +168,9 @@ class TrainOptions(DataOptions):
                 "--pretrained brings its network and prior along; leave out --network, --no-prior and --untrained-prior."
             )
         if self.veil and not self.residual:
-            raise ValueError("--veil needs --residual: what is left after the veil is what the network adds to; give both.")
+            raise ValueError(
+                "--veil needs --residual: what is left after the veil is what the network adds to; give both, or --veil 0."
+            )
         if self.dataset == "mixture" and self.held_out is not None:
             raise ValueError("--held-out is for one data set; name the lists of a mixture in its file.")
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
