@@ -109,7 +109,8 @@ class TrainOptions(DataOptions):
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
     preset: Literal["paper", "veil", "quick"] = "paper"
     """Defaults of the options: the paper's recipe; veil: as long, with --residual and --veil, L1 alone and averaged weights,
-    which is better; quick: such a one for two CPU cores. Default: quick for "simulated", else paper."""
+    which is better; quick: such a one for few images and two CPU cores, without --veil. Default: quick for "simulated", else
+    paper."""
     resume: bool = False
     """Go on with the run in --out, with its options."""
     epochs_frozen: int = 200
@@ -189,7 +190,6 @@ PRESETS = {
     "quick": TrainOptions(
         preset="quick",
         residual=True,
-        veil=4000,
         epochs_frozen=40,
         epochs_tunable=16,
         batch_frozen=4,

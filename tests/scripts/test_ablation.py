@@ -166,7 +166,6 @@ def test_newer_weights_are_scored_again(copy: Path, given: Arguments) -> None:
         (["--epochs", 3], ["epochs_frozen = 2 there, 3 here"]),
         (["--no-residual", "--veil", 0], ["residual = True there, False here"]),
         (["--veil", 3], ["veil = 2 there, 3 here"]),
-        (["--no-residual"], ["--veil needs --residual"]),
         (["--folds", 3], ["holds an ablation over other folds than these 3"]),
         (["--reference", "unet"], ["--reference is unet, expected one of the arms: untrained-frozen, trained-then-tunable"]),
         (["--priors", "absent.pt"], ["there are no weights absent.pt"]),
@@ -223,6 +222,7 @@ def test_a_failing_training_stops_it_and_says_so(given: Arguments, tmp_path: Pat
     ("arguments", "message"),
     [
         ([], "--root DIR is missing"),
+        (["--root", "x", "--preset", "veil", "--no-residual"], "--veil needs --residual"),
         (["--root", "x", "--preset", "fast"], "--preset is fast, expected one of paper"),
         (["--folds", "1"], "--folds is 1, expected at least 2."),
         (["--epochs", "1"], "--epochs is 1, expected at least 2."),

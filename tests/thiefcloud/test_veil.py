@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from scpm import SCPM
 from tests.helpers import write_images, write_pairs
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore
 from thiefcloud.data import Looks, open_data
-from thiefcloud.options import DataOptions
+from thiefcloud.options import DataOptions, TrainOptions
 from thiefcloud.veil import EvenVeil, fit_veil, see, statistics, veiled
 
 CPU = torch.device("cpu")
@@ -186,3 +187,17 @@ def test_looks_are_whole_images_and_parts_of_them(tmp_path: Path) -> None:
         uses["as it is" if torch.equal(cloudy, clear) else "pair" if as_pair else "simulated"] += 1
     assert all(count > 256 / 8 * 0.5 for count in uses.values())
     assert all(torch.equal(one, other) for a, b in zip(found, looks, strict=True) for one, other in zip(a, b, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"veil": 10}, "--veil needs --residual"),
+        ({"veil": -1, "residual": True}, "veil"),
+        ({"pretrained": Path("best.pt"), "network": "unet"}, "--pretrained brings its network and prior along"),
+        ({"pretrained": Path("best.pt"), "no_prior": True}, "--pretrained brings its network and prior along"),
+    ],
+)
+def test_options_that_contradict(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**given)
