@@ -132,7 +132,9 @@ def _checked_members(stack: ExitStack, path: Path, title: str) -> list[_Member]:
     require_zip(path, title)
     try:
         archive = stack.enter_context(zipfile.ZipFile(path))
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+    except RuntimeError as error:
+        raise _beyond_python(title, error) from error
+    except (zipfile.BadZipFile, ValueError, OSError) as error:
         raise ArchiveError(f"{title} is damaged ({error}); delete it and fetch it anew.") from error
     if len(archive.infolist()) > MOST_MEMBERS:
         raise ArchiveError(f"{title} has {len(archive.infolist())} members, expected at most {MOST_MEMBERS}; is it a data set?")
@@ -231,7 +233,9 @@ def _explained(archive: Path, root: Path) -> Iterator[None]:
     """Turn what goes wrong in unpacking into one error that says what to do."""
     try:
         yield
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError, UnicodeDecodeError) as error:
+    except RuntimeError as error:
+        raise _beyond_python(str(archive), error) from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
         raise ArchiveError(f"{archive} is damaged ({error}); nothing was unpacked. Delete it and fetch it anew.") from error
     except OSError as error:
         if error.errno is None:  # bz2 has no error type of its own
@@ -239,6 +243,11 @@ def _explained(archive: Path, root: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise ArchiveError(f"{root} has no space left; nothing was unpacked. Free some, or name another --root.") from error
         raise
+
+
+def _beyond_python(title: str, error: RuntimeError) -> OtherArchiveError:
+    """What a RuntimeError of zipfile means: the archive may be whole, but is of a version or kind that this Python lacks."""
+    return OtherArchiveError(f"{title} is a zip that this Python cannot read ({error}); it must be unpacked by hand.")
 
 
 def _gib(count: int) -> str:

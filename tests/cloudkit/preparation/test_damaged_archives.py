@@ -47,6 +47,34 @@ def test_methods_that_python_does_not_know(tmp_path: Path) -> None:
     assert_refused(tmp_path / "a.zip", tmp_path / "root", "by method 9, which Python does not know", OtherArchiveError)
 
 
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ((4, 6), 99, r"cannot read \(zip file version 9\.9\); it must be unpacked by hand"),
+        ((6, 8), 0x20, r"cannot read \(compressed patched data .*\); it must be unpacked by hand"),
+    ],
+)
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_zips_that_are_whole_but_beyond_python(
+    tmp_path: Path, field: tuple[int, int], value: int, message: str, wrapped: bool
+) -> None:
+    """Fetching them anew, as damaged ones, would not help."""
+    archive = zipped(tmp_path / "a.zip", {"a.png": b"x"})
+    content = bytearray(archive.read_bytes())
+    for signature, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), field, strict=True):
+        struct.pack_into("<H", content, content.index(signature) + offset, value)
+    archive.write_bytes(content)
+    if wrapped:
+        archive = zipped(tmp_path / "outer.zip", {"a.zip": archive.read_bytes()})
+    assert_refused(archive, tmp_path / "root", message, OtherArchiveError)
+
+
+def test_a_python_without_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.png": b"x"}, zipfile.ZIP_LZMA)
+    monkeypatch.setattr(zipfile, "lzma", None)
+    assert_refused(archive, tmp_path / "root", "cannot read .*lzma.*; it must be unpacked by hand", OtherArchiveError)
+
+
 def cut(content: bytes) -> bytes:
     return content[: len(content) // 2]
 
