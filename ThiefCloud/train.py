@@ -132,7 +132,7 @@ def fit(veil: EvenVeil, data: Data, options: TrainOptions, world: World) -> None
     looks = Looks(data, smallest=options.crop, seed=options.seed, device=world.device)
     error = fit_veil(veil, looks, steps=options.veil, seed=options.seed, show_progress=world.is_main)
     if world.is_main:
-        print(f"even haze alone explains the training images to {-20 * math.log10(error):.2f} dB")
+        print(f"taking even haze away leaves the training images with a root mean square error of {error:.4f}")
 
 
 def new_prior(options: TrainOptions) -> SCPM | NoPrior:

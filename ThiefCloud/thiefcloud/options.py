@@ -168,20 +168,24 @@ class TrainOptions(DataOptions):
             raise ValueError(
                 "--pretrained brings its network and prior along; leave out --network, --no-prior and --untrained-prior."
             )
-        if self.veil and not self.residual:
-            raise ValueError(
-                "--veil needs --residual: what is left after the veil is what the network adds to; give both, or --veil 0."
-            )
+        check_veil(self.veil, residual=self.residual)
         if self.dataset == "mixture" and self.held_out is not None:
             raise ValueError("--held-out is for one data set; name the lists of a mixture in its file.")
         if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
             raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
-        require_not_negative(veil=self.veil, perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
+        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
 
     @property
     def choice(self) -> Choice:
         """The lists of names that stand in for the set's own split."""
         return Choice(self.split, self.held_out)
+
+
+def check_veil(steps: int, *, residual: bool) -> None:
+    """Raise ValueError unless a network can have a veil that is fitted in so many steps."""
+    require_not_negative(veil=steps)
+    if steps and not residual:
+        raise ValueError("--veil needs --residual: the network adds to what the veil leaves; give both, or --veil 0.")
 
 
 PRESETS = {

@@ -13,7 +13,7 @@ from cloudkit.datasets import NamedSet
 from scpm import FACTOR
 from thiefcloud.losses import PixelLoss
 from thiefcloud.options import PRESETS as TRAIN_PRESETS
-from thiefcloud.options import TrainOptions
+from thiefcloud.options import TrainOptions, check_veil
 
 Kind = Literal["no-prior", "untrained-frozen", "trained-frozen", "trained-tunable", "trained-then-tunable", "unet"]
 KINDS: tuple[Kind, ...] = (
@@ -90,9 +90,8 @@ class AblationOptions:
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}.")
         require_positive(batch=self.batch, lr=self.lr, crop=self.crop, validate_every=self.validate_every)
-        if self.veil and not self.residual:
-            raise ValueError("--veil needs --residual: leave it out with --veil 0, or give both.")
-        require_not_negative(veil=self.veil, perceptual=self.perceptual, seeds=min(self.seeds))
+        check_veil(self.veil, residual=self.residual)
+        require_not_negative(perceptual=self.perceptual, seeds=min(self.seeds))
         require_multiple(self.crop, FACTOR)
         require_apart(self.out, self.root)
 
