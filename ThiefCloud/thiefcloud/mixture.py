@@ -97,4 +97,8 @@ def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> So
     choice = Choice(**{name: path.parent / entry[name] for name in lists if name in entry})
     beside = entry["folder"].startswith(("./", "../"))
     folder = (path.parent if beside else root) / entry["folder"]
+    if beside and not folder.is_dir():
+        raise DataError(
+            f"{where} names {entry['folder']}, which is no folder as seen from that file: mend it, or name one below --root."
+        )
     return Source(entry["dataset"], folder, draws, choice, entry.get("validate", True))

@@ -101,6 +101,10 @@ def test_draws_below_one_are_spread(root: Path) -> None:
         (f'{LAND}clear = 1\nsplit = "absent.txt"', "absent.txt"),
         ('[[source]]\ndataset = "rice9"\nfolder = "pairs"\npairs = 1', "rice9"),
         ('[[source]]\ndataset = "folder"\nfolder = "absent"\npairs = 1', "absent"),
+        (
+            '[[source]]\ndataset = "clear"\nfolder = "../absent"\nclear = 1',
+            r"source 1 of .* names \.\./absent, which is no folder",
+        ),
         ('[[source]]\ndataset = "simulated"\nfolder = "land"\nclear = 1', "simulated"),
     ],
 )
