@@ -286,7 +286,7 @@ class PredictOptions:
     checkpoint: Path = RELEASED
     """Weights: released ones, a best.pt of ThiefCloud/train.py, or a file of the official code."""
     out: Path = RUNS / "predict"
-    """Folder for the restored images; those of 8 bits become PNG (TIFF stays TIFF), those of 16 bits TIFF."""
+    """Folder for the restored images; those of 8 bits, and gray ones, become PNG (TIFF stays TIFF), colour of 16 bits TIFF."""
     flips: bool = False
     """Restore all eight mirrored and turned forms of each image and take the mean: a little better, eight times slower."""
     thickness: bool = False
