@@ -4,12 +4,14 @@
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --checkpoint runs/rice1/best.pt --thickness
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared                  # two GPUs
 
-Images keep their size, their bit depth, and gray or alpha; folders keep their structure. Files already there are replaced.
+Images keep their size, their bit depth, gray or alpha, and black rims; folders keep their structure. Files already
+there are replaced.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
 from tqdm import tqdm
 
 import thiefcloud
@@ -48,6 +50,7 @@ def restore_file(model: ThiefCloud | UNet, source: Path, target: Path, options: 
         return str(error)
     image = picture.image.to(next(model.parameters()).device)
     restored, thickness = thiefcloud.restore_and_detect(model, image, flips=options.flips)
+    restored = torch.where(image.any(0), restored, image)  # what is 0 in all bands is no ground, but the rim of a scene
     write_picture(target, picture, restored.cpu())
     if options.thickness:
         write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)

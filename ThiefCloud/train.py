@@ -33,7 +33,7 @@ from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.data import Batch, Data, Looks, TrainingBatches, open_data
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import OUT, PRESETS, TrainOptions
-from thiefcloud.veil import EvenVeil, fit_veil
+from thiefcloud.veil import Veil, fit_veil
 from thiefcloud.weights import load_into
 
 PHASES = ("frozen", "tunable")
@@ -101,6 +101,8 @@ def train_phase(
     trainee.begin_phase(torch.optim.Adam(learning, lr=rate, fused=fuses(trainee.world.device)))
     if saved and progress.epoch:  # else the phase begins, with an optimizer of its own
         trainee.resume_optimizer(saved)
+    if model.veil is not None and progress.step == 0:
+        trainee.save_last(folder.last)  # so that an interruption of the first epochs does not cost the veil
 
     while progress.epoch < epochs:
         count = min(options.validate_every, epochs - progress.epoch)
@@ -127,12 +129,12 @@ def new_model(options: TrainOptions) -> ThiefCloud | UNet:
     return ThiefCloud(prior, **ways) if options.network == "thiefcloud" else UNet(**ways)
 
 
-def fit(veil: EvenVeil, data: Data, options: TrainOptions, world: World) -> None:
-    """Fit the estimator of even haze; every process does the same."""
-    looks = Looks(data, smallest=options.crop, seed=options.seed, device=world.device)
+def fit(veil: Veil, data: Data, options: TrainOptions, world: World) -> None:
+    """Fit the veil; every process does the same."""
+    looks = Looks(data, seed=options.seed, device=world.device)
     error = fit_veil(veil, looks, steps=options.veil, seed=options.seed, show_progress=world.is_main)
     if world.is_main:
-        print(f"taking even haze away leaves the training images with a root mean square error of {error:.4f}")
+        print(f"taking the veil away leaves the training images with a root mean square error of {error:.4f}")
 
 
 def new_prior(options: TrainOptions) -> SCPM | NoPrior:

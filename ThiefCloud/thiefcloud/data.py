@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloudkit.batches import Draw, ImageStore, Sampler
@@ -22,7 +23,9 @@ from thiefcloud.options import DataOptions
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
 _LOOK = 9  # as a phase of the run, so that looks share no randomness with batches
-_FEWEST_LOOKS, _MOST_LOOKS = 256, 2048
+_SIDES = (128, 256, 512)  # of looks, in pixels; few, since those of equal size are fitted together
+_USUAL = 256  # side of most images of the field
+_LOOKS_AT_EACH, _FEWEST_LOOKS, _MOST_LOOKS = 4, 256, 8192
 
 
 class Place(NamedTuple):
@@ -153,24 +156,23 @@ class TrainingBatches:
 
 
 class Looks:
-    """Whole training images and parts of them, one by one: what the estimator of an even veil learns from.
+    """Square parts of training images, one by one: what the estimators of a veil learn from.
 
     Args:
         data: the data set.
-        smallest: side of the smallest part in pixels.
         seed: of the choice.
         device: where images go.
     """
 
-    def __init__(self, data: Data, *, smallest: int, seed: int, device: torch.device) -> None:
-        self._data, self._smallest, self._seed, self._device = data, smallest, seed, device
+    def __init__(self, data: Data, *, seed: int, device: torch.device) -> None:
+        self._data, self._seed, self._device = data, seed, device
 
     def __len__(self) -> int:
         """How many looks tell enough."""
-        return min(max(4 * len(self._data.train), _FEWEST_LOOKS), _MOST_LOOKS)
+        return min(max(_LOOKS_AT_EACH * len(self._data.train), _FEWEST_LOOKS), _MOST_LOOKS)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Cloudy and clear, each (1, 3, height, width): of any place, whole or a square of it."""
+        """Cloudy and clear, each (1, 3, side, side), half of them as large as may be; large images at half scale too."""
         return (self._look(number) for number in range(len(self)))
 
     def _look(self, number: int) -> Batch:
@@ -178,10 +180,11 @@ class Looks:
         random = draw.generator()
         place = self._data.train[int(random.integers(len(self._data.train)))]
         cloudy, clear = (read_unit(path, bands=3)[None] for path in (place.cloudy, place.clear))
-        if random.integers(2):
-            shorter = min(clear.shape[-2:])
-            side = int(random.integers(min(self._smallest, shorter), shorter + 1))
-            top, left = (int(random.integers(length - side + 1)) for length in clear.shape[-2:])
-            cloudy, clear = (image[..., top : top + side, left : left + side] for image in (cloudy, clear))
-        cloudy, clear = cloudy.to(self._device), clear.to(self._device)
+        if min(clear.shape[-2:]) >= 2 * _USUAL and random.integers(2):
+            cloudy, clear = (F.avg_pool2d(image, 2) for image in (cloudy, clear))
+        shorter = min(clear.shape[-2:])
+        sides = [side for side in _SIDES if side <= shorter] or [shorter]
+        side = sides[int(random.integers(len(sides)))] if random.integers(2) else sides[-1]
+        top, left = (int(random.integers(length - side + 1)) for length in clear.shape[-2:])
+        cloudy, clear = (image[..., top : top + side, left : left + side].to(self._device) for image in (cloudy, clear))
         return (self._data.simulate(clear, [draw.seed()]).cloudy if place.simulated else cloudy), clear

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.afe import AFE
 from thiefcloud.pgff import PGFF
-from thiefcloud.veil import EvenVeil
+from thiefcloud.veil import Veil
 
 
 class Restoration(NamedTuple):
@@ -51,7 +51,7 @@ class ThiefCloud(nn.Module):
         in_channels: bands of input and output; the prior must take as many.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing. The paper's
             network has no such path; with it short trainings keep texture, and clear images stay as they are.
-        veil: take an even veil away first (`EvenVeil`, which `fit_veil` fits) and learn what to add to that; needs `residual`.
+        veil: take a veil away first (`Veil`, which `fit_veil` fits) and learn what to add to that; needs `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
@@ -167,11 +167,11 @@ class Level(nn.Module):
         return image if base is None else base + image
 
 
-def veil_of(bands: int, *, residual: bool, veil: bool) -> EvenVeil | None:
-    """The estimator of the even veil of a network that has one. Raises ValueError unless it is residual."""
+def veil_of(bands: int, *, residual: bool, veil: bool) -> Veil | None:
+    """The veil of a network that has one. Raises ValueError unless it is residual."""
     if veil and not residual:
         raise ValueError("veil = True needs residual = True: what is left after the veil is what the network adds to.")
-    return EvenVeil(bands) if veil else None
+    return Veil(bands) if veil else None
 
 
 def _down_sampling(channels: int) -> nn.Sequential:

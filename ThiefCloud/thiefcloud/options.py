@@ -98,8 +98,8 @@ class TrainOptions(DataOptions):
     """Learn what to add to the cloudy image rather than the clear image itself. The paper's network does not; in short trainings
     it is much better."""
     veil: int = 0
-    """Steps in which an estimator of even haze is fitted to the statistics of the training images first, a minute's work; the
-    network begins where that leaves off. Needs --residual. 0: none."""
+    """Steps in which estimators of even and of uneven haze are fitted to the statistics of the training images first, minutes of
+    work; the network begins where they leave off. Needs --residual. 0: none."""
     pretrained: Path | None = None
     """Weights to begin with instead of random ones, a best.pt or released weights; network, prior, --residual and --veil are
     theirs."""

@@ -22,7 +22,7 @@ class UNet(nn.Module):
     Args:
         in_channels: bands of input and output.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing.
-        veil: take an even veil away first, as in `ThiefCloud`; needs `residual`.
+        veil: take a veil away first, as in `ThiefCloud`; needs `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from PIL import Image
 
 import scpm
 import thiefcloud
@@ -51,11 +52,22 @@ def test_an_image_is_restored_in_its_own_manner(
     assert has_alpha == had_alpha == (bands in (2, 4))
     if has_alpha:
         np.testing.assert_array_equal(after[..., -1], before[..., -1])
-    expected = thiefcloud.restore(thiefcloud.load(checkpoint), read_unit(source))
+    image = read_unit(source)
+    expected = torch.where(image.any(0), thiefcloud.restore(thiefcloud.load(checkpoint), image), image)  # black stays
     expected = expected.mean(0, keepdim=True) if bands < 3 else expected
     found = read_unit(out / written, bands=expected.shape[0])
     torch.testing.assert_close(found, expected, rtol=0, atol=0.51 / (2**bits - 1))
     assert found.std() > 0.01
+
+
+def test_a_black_rim_stays_black(tmp_path: Path, checkpoint: Path) -> None:
+    pixels = random_pixels(np.uint8, 24, 30, 3) // 2 + 64
+    pixels[:, 20:] = 0
+    Image.fromarray(pixels).save(tmp_path / "scene.png")
+    assert predict(checkpoint, tmp_path / "scene.png", "--out", tmp_path / "out") == 0
+    restored, _ = decode(tmp_path / "out" / "scene.png")
+    assert not restored[:, 20:].any()
+    assert (restored[:, :20] != pixels[:, :20]).mean() > 0.5
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 9), (7, 2), (8, 8)])
