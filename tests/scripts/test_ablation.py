@@ -21,7 +21,7 @@ RECIPE = [
     "--preset",
     "quick",
     "--veil",
-    2,
+    12,  # enough for steps to help, so that the tunable phase scores best
     "--epochs",
     2,
     "--batch",
@@ -118,9 +118,9 @@ def test_what_is_finished_stays_and_what_is_gone_is_done_again(
 @pytest.mark.parametrize(
     ("method", "call", "state"),
     [
-        ("_step", 1, "begun"),  # before anything was saved
+        ("_step", 1, "begun"),  # before anything but the veil was saved
         ("_step", 2, "begun"),  # in the tunable phase
-        ("save_last", 2, "trained"),  # after the last best.pt and record, so only last.pt is behind
+        ("save_last", 3, "trained"),  # after the last best.pt and record, so only last.pt is behind
     ],
 )
 def test_a_killed_run_goes_on(
@@ -165,7 +165,7 @@ def test_newer_weights_are_scored_again(copy: Path, given: Arguments) -> None:
         (["--lr", 0.1], ["lr_frozen = 0.001 there, 0.1 here"]),
         (["--epochs", 3], ["epochs_frozen = 2 there, 3 here"]),
         (["--no-residual", "--veil", 0], ["residual = True there, False here"]),
-        (["--veil", 3], ["veil = 2 there, 3 here"]),
+        (["--veil", 3], ["veil = 12 there, 3 here"]),
         (["--folds", 3], ["holds an ablation over other folds than these 3"]),
         (["--reference", "unet"], ["--reference is unet, expected one of the arms: untrained-frozen, trained-then-tunable"]),
         (["--priors", "absent.pt"], ["there are no weights absent.pt"]),

@@ -42,10 +42,10 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 BREAKS = {
-    "before anything was saved": (Trainee, "_step", 2),
+    "before anything but the veil was saved": (Trainee, "_step", 2),
     "between the first best.pt and last.pt": (RunFolder, "record", 1),
     "after the frozen phase was saved": (Trainee, "begin_phase", 2),
-    "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 3),
+    "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 4),
     "within a tunable epoch": (Trainee, "_step", 8),
 }
 
@@ -68,6 +68,25 @@ def test_a_killed_run_goes_on_bit_for_bit(
             run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", run)
     assert run_script(TRAIN, "--out", run, "--resume") == 0
     assert_same_run(run, unbroken(ema))
+
+
+def test_a_fitted_veil_is_not_fitted_again(common: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        break_at(patched, Trainee, "_step", 1)
+        with pytest.raises(Killed):
+            run_script(TRAIN, *common, *ONE_EPOCH, "--out", run)
+    saved = read_file(run / "last.pt")["model"]
+
+    def fit_again(*_: object, **__: object) -> float:
+        raise AssertionError
+
+    monkeypatch.setattr("thiefcloud.veil.fitting.descend", fit_again)
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    resumed = read_file(run / "last.pt")["model"]
+    veil = [name for name in saved if name.startswith("veil.")]
+    assert veil
+    assert all(torch.equal(saved[name], resumed[name]) for name in veil)
 
 
 def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
