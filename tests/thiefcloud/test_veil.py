@@ -19,7 +19,7 @@ from thiefcloud import NoPrior, ThiefCloud, UNet, restore
 from thiefcloud.data import Looks, open_data
 from thiefcloud.options import DataOptions, TrainOptions
 from thiefcloud.veil import Veil, fit_veil
-from thiefcloud.veil.seen import CELL, Seen, cells, filled, random_veils, see, see_cells, statistics
+from thiefcloud.veil.seen import CELL, Seen, cells, filled, has_data, random_veils, see, see_cells, statistics
 
 CPU = torch.device("cpu")
 
@@ -138,16 +138,30 @@ def test_it_learns_to_take_away_what_changes_from_place_to_place() -> None:
 
 def test_black_rims_are_not_taken_for_ground(fitted: Veil) -> None:
     cloudy, _ = pairs_under(ground(2, 20), 21)
-    torch.testing.assert_close(filled(cloudy), cloudy)
+    torch.testing.assert_close(filled(cloudy, has_data(cloudy)), cloudy)
     rimmed = torch.nn.functional.pad(cloudy, (0, 24, 0, 0))
     assert torch.equal(fitted(rimmed)[..., 24:], torch.zeros(2, 3, 24, 24))
-    ground_mean = filled(rimmed)[..., 24:]
+    ground_mean = filled(rimmed, has_data(rimmed))[..., 24:]
     torch.testing.assert_close(ground_mean, cloudy.mean((2, 3), keepdim=True).expand_as(ground_mean))
     without_rim, with_rim = fitted(cloudy), fitted(rimmed)[..., :24]
     as_dark_ground = fitted(rimmed.clamp_min(1e-9))[..., :24]
     assert error(with_rim, without_rim) < 0.5 * error(as_dark_ground, without_rim)
     black = torch.zeros(1, 3, 16, 16)
     assert torch.equal(fitted(black), black)
+
+
+def test_black_shadows_under_cloud_are_ground(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only what is black in both halves of a pair is no ground."""
+    clear = torch.rand(1, 3, CELL, 2 * CELL)
+    clear[..., :8, :] = 0
+    cloudy = 0.5 * clear + 0.4
+    cloudy[..., CELL:] = clear[..., CELL:] = 0
+    looked_at: list[tuple[Tensor, Tensor]] = []
+    monkeypatch.setattr("thiefcloud.veil.fitting.see", lambda *pair: looked_at.append(pair) or see(*pair))
+    fit_veil(Veil(), [(cloudy, clear)], steps=1, show_progress=False)
+    ((seen_cloudy, seen_clear),) = looked_at
+    assert not seen_clear[..., :8, :CELL].any()
+    torch.testing.assert_close(seen_cloudy, 0.5 * seen_clear + 0.4)
 
 
 def test_looks_of_several_sizes_are_fitted_together() -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from thiefcloud.veil.seen import Seen, filled, random_veils, see, see_cells
+from thiefcloud.veil.seen import Seen, filled, has_data, random_veils, see, see_cells
 from thiefcloud.veil.veil import Veil
 
 _RATE = 2e-3  # of Adam; it falls to 0 as a cosine
@@ -51,7 +51,8 @@ def fit_veil(
     """
     by_size: dict[torch.Size, list[Look]] = defaultdict(list)
     for pair in tqdm(pairs, desc="looking at haze", unit="image", leave=False, disable=not show_progress):
-        cloudy, clear = map(filled, pair)
+        there = has_data(pair[0]) | has_data(pair[1])  # a black shadow that cloud brightens is ground
+        cloudy, clear = (filled(image, there) for image in pair)
         by_size[clear.shape[1:]].append(Look(see(cloudy, clear), see_cells(cloudy, clear)))
     looks = [Look(*(joined(parts) for parts in zip(*same, strict=True))) for same in by_size.values()]
     random = torch.Generator().manual_seed(seed)

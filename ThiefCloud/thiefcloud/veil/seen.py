@@ -81,10 +81,12 @@ def has_data(images: Tensor) -> Tensor:
     return images.any(1, keepdim=True)
 
 
-def filled(images: Tensor) -> Tensor:
-    """Images (N, bands, H, W) whose pixels without data have the mean of the others, lest they be taken for dark ground."""
-    there = has_data(images)
-    mean = images.sum((2, 3), keepdim=True) / there.sum((2, 3), keepdim=True).clamp_min(1)
+def filled(images: Tensor, there: Tensor) -> Tensor:
+    """Images (N, bands, H, W) that have the mean of the pixels that are there (N, 1, H, W) at all others.
+
+    So what is without data is not taken for dark ground.
+    """
+    mean = torch.where(there, images, 0).sum((2, 3), keepdim=True) / there.sum((2, 3), keepdim=True).clamp_min(1)
     return torch.where(there, images, mean)
 
 

@@ -30,10 +30,11 @@ class Veil(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """The images k I + b, k and b bilinear between the centres of the cells; pixels that are 0 in all bands stay so."""
         with torch.autocast(images.device.type, enabled=False):  # half precision would show as a cast
-            ground = filled(images)
+            there = has_data(images)
+            ground = filled(images, there)
             gain, offset = (_at_pixels(part, images) for part in self.gain_and_offset(cells(ground), statistics(ground)))
             cleared = torch.addcmul(offset, gain, images).clamp(-_FARTHEST, 1 + _FARTHEST)
-            return torch.where(has_data(images), cleared, images)
+            return torch.where(there, cleared, images)
 
     def gain_and_offset(self, of_cells: Tensor, of_images: Tensor) -> tuple[Tensor, Tensor]:
         """k and b of the cells, each (N, bands, h, w), from `cells` (N, bands, 4, h, w) and `statistics` (N, bands, 11)."""
