@@ -19,7 +19,8 @@ from cloudkit.errors import UserError
 from cloudkit.images import read_unit, write_image
 from cloudkit.panels import side_by_side, stacked
 from thiefcloud.data import open_data
-from thiefcloud.options import RELEASED, DataOptions
+from thiefcloud.options import DataOptions
+from thiefcloud.options_trained import RELEASED
 
 
 @dataclass(frozen=True)

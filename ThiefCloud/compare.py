@@ -11,7 +11,7 @@ import sys
 from cloudkit.cli import parser, run
 from cloudkit.errors import UserError
 from cloudkit.scoring.comparison import doubts, read_lines, render
-from thiefcloud.options import CompareOptions
+from thiefcloud.options_trained import CompareOptions
 
 
 def main(options: CompareOptions) -> None:

@@ -22,7 +22,7 @@ from cloudkit.images import TIFF_SUFFIXES, find_images, write_image
 from cloudkit.pictures import read_picture, write_picture
 from scpm import SCPM
 from thiefcloud import ThiefCloud, UNet
-from thiefcloud.options import PredictOptions
+from thiefcloud.options_trained import PredictOptions
 
 
 def main(options: PredictOptions) -> None:

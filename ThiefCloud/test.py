@@ -35,7 +35,7 @@ from cloudkit.splits import WHOLE, named
 from scpm import SCPM
 from thiefcloud.dark_channel import remove_haze
 from thiefcloud.data import open_data
-from thiefcloud.options import TestOptions
+from thiefcloud.options_trained import TestOptions
 
 OVERVIEW_ROWS = 4
 Restorer = Callable[[Scene], tuple[Tensor, Tensor | None]]  # restored image, raw, and the thickness map where there is one

@@ -10,6 +10,7 @@ import pytest
 import scpm.options
 import simulate
 import thiefcloud.options
+import thiefcloud.options_trained
 from scpm import CloudOptions
 from tests.helpers import PREDICT, ROOT, SIMULATE, TEST, TEST_CD, TRAIN, TRAIN_CD, assert_one_error, run_script, squeezed
 
@@ -18,8 +19,8 @@ SCRIPTS: dict[Path, type[Any]] = {
     TRAIN_CD: scpm.options.PriorTrainOptions,
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.options.TrainOptions,
-    TEST: thiefcloud.options.TestOptions,
-    PREDICT: thiefcloud.options.PredictOptions,
+    TEST: thiefcloud.options_trained.TestOptions,
+    PREDICT: thiefcloud.options_trained.PredictOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 

@@ -14,6 +14,7 @@ import cloudkit.cli
 import scpm
 import scpm.options
 import thiefcloud.options
+import thiefcloud.options_trained
 from cloudkit.checkpoints import read_file
 from cloudkit.images import read_image, read_unit
 from cloudkit.runs import RunFolder
@@ -201,6 +202,7 @@ def test_bare_commands_take_the_sample_chips(
         (thiefcloud.options, "SAMPLE", chips),
         (scpm.options, "OUT", runs / "scpm"),
         (thiefcloud.options, "OUT", runs / "thiefcloud"),
+        (thiefcloud.options_trained, "OUT", runs / "thiefcloud"),
     ):
         monkeypatch.setattr(module, name, value)
     for script, arguments in (

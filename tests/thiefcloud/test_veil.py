@@ -157,7 +157,12 @@ def test_black_shadows_under_cloud_are_ground(monkeypatch: pytest.MonkeyPatch) -
     cloudy = 0.5 * clear + 0.4
     cloudy[..., CELL:] = clear[..., CELL:] = 0
     looked_at: list[tuple[Tensor, Tensor]] = []
-    monkeypatch.setattr("thiefcloud.veil.fitting.see", lambda *pair: looked_at.append(pair) or see(*pair))
+
+    def see_and_keep(*pair: Tensor) -> Seen:
+        looked_at.append((pair[0], pair[1]))
+        return see(*pair)
+
+    monkeypatch.setattr("thiefcloud.veil.fitting.see", see_and_keep)
     fit_veil(Veil(), [(cloudy, clear)], steps=1, show_progress=False)
     ((seen_cloudy, seen_clear),) = looked_at
     assert not seen_clear[..., :8, :CELL].any()
