@@ -54,7 +54,9 @@ def main(options: TrainOptions) -> None:
         model = thiefcloud.load(last) if resuming else new_model(options)
         announce(options, data, world)
         criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg).to(world.device)
-        batches = TrainingBatches(data, crop=options.crop, seed=options.seed, store=options.store, world=world)
+        batches = TrainingBatches(
+            data, crop=options.crop, seed=options.seed, store=options.store, world=world, opaque=options.opaque
+        )
         if world.is_main:
             print(batches.note)
         model.to(world.device)
@@ -131,7 +133,7 @@ def new_model(options: TrainOptions) -> ThiefCloud | UNet:
 
 def fit(veil: Veil, data: Data, options: TrainOptions, world: World) -> None:
     """Fit the veil; every process does the same."""
-    looks = Looks(data, seed=options.seed, device=world.device)
+    looks = Looks(data, seed=options.seed, device=world.device, opaque=options.opaque)
     error = fit_veil(veil, looks, steps=options.veil, seed=options.seed, show_progress=world.is_main)
     if world.is_main:
         print(f"taking the veil away leaves the training images with a root mean square error of {error:.4f}")

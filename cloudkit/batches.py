@@ -36,9 +36,9 @@ class Draw:
         """A generator for this draw alone: equal every time it is asked for."""
         return np.random.default_rng(self.entropy)
 
-    def seed(self) -> int:
-        """A number for generators of another kind, such as that of the clouds over this image."""
-        return int(np.random.SeedSequence((*self.entropy, 0)).generate_state(1, np.uint64)[0] >> 1)
+    def seed(self, use: int = 0) -> int:
+        """A number for generators of another kind, such as that of the clouds over this image; uses share no randomness."""
+        return int(np.random.SeedSequence((*self.entropy, use)).generate_state(1, np.uint64)[0] >> 1)
 
 
 class Sampler:

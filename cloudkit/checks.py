@@ -19,6 +19,13 @@ def require_not_negative(**values: float) -> None:
             raise ValueError(f"{_option(name)} is {value}, expected 0 or more.")
 
 
+def require_share(**values: float) -> None:
+    """Every value is from 0 to 1."""
+    for name, value in values.items():
+        if not 0 <= value <= 1:
+            raise ValueError(f"{_option(name)} is {value}, expected a share from 0 to 1.")
+
+
 def require_multiple(crop: int, factor: int) -> None:
     """The networks take crops of this size."""
     if crop % factor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -19,12 +20,14 @@ from cloudkit.splits import Choice, Splits
 from cloudkit.stores import Store
 from scpm import SimulatedScenes, Simulator, simulator
 from thiefcloud.mixture import CLEAR, PairSet, Source, Use, read_mixture
+from thiefcloud.opaque import lay_opaque_clouds
 from thiefcloud.options import DataOptions
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
 _LOOK = 9  # as a phase of the run, so that looks share no randomness with batches
 _SIDES = (128, 256, 512)  # of looks, in pixels; few, since those of equal size are fitted together
 _USUAL = 256  # side of most images of the field
+_OPAQUE = 1  # the use of a draw's randomness, beside its crop and its simulated cloud
 _LOOKS_AT_EACH, _FEWEST_LOOKS, _MOST_LOOKS = 4, 256, 8192
 
 
@@ -129,16 +132,17 @@ class TrainingBatches:
         seed: of the run.
         store: in which memory the images lie.
         world: the processes; batches are this one's share, on its device.
+        opaque: share of the crops over which opaque clouds are laid.
     """
 
-    def __init__(self, data: Data, *, crop: int, seed: int, store: Store, world: World) -> None:
+    def __init__(self, data: Data, *, crop: int, seed: int, store: Store, world: World, opaque: float = 0.0) -> None:
         pairs = list(dict.fromkeys((place.cloudy, place.clear) for place in data.train))
         numbers = {pair: number for number, pair in enumerate(pairs)}
         self._stored = [numbers[place.cloudy, place.clear] for place in data.train]
         self._simulated = [place.simulated for place in data.train]
         self._store = ImageStore(pairs, (3, 3), crop, world.device, store=store, show_progress=world.is_main)
         self.note = self._store.note
-        self._simulate, self._seed, self._world = data.simulate, seed, world
+        self._simulate, self._seed, self._world, self._opaque = data.simulate, seed, world, opaque
 
     def of_phase(self, phase: int, batch: int) -> tuple[Callable[[int], Batch], int]:
         """The batch of any step of a phase, and how many steps its epochs have."""
@@ -150,9 +154,18 @@ class TrainingBatches:
             if covered := [number for number, draw in enumerate(draws) if self._simulated[draw.index]]:
                 clouds = self._simulate(clear[covered], [draws[number].seed() for number in covered])
                 cloudy[covered] = clouds.cloudy
-            return cloudy, clear
+            return overcast(cloudy, clear, draws, self._opaque)
 
         return batch_of, sampler.steps_per_epoch
+
+
+def overcast(cloudy: Tensor, clear: Tensor, draws: Sequence[Draw], share: float) -> Batch:
+    """Both halves of the drawn pairs, over a share of them opaque clouds."""
+    chosen = [number for number, draw in enumerate(draws) if share > np.random.default_rng(draw.seed(_OPAQUE)).random()]
+    if chosen:
+        seeds = [draws[number].seed(_OPAQUE) for number in chosen]
+        cloudy[chosen], clear[chosen] = lay_opaque_clouds(cloudy[chosen], clear[chosen], seeds)
+    return cloudy, clear
 
 
 class Looks:
@@ -162,10 +175,11 @@ class Looks:
         data: the data set.
         seed: of the choice.
         device: where images go.
+        opaque: share of the looks over which opaque clouds are laid.
     """
 
-    def __init__(self, data: Data, *, seed: int, device: torch.device) -> None:
-        self._data, self._seed, self._device = data, seed, device
+    def __init__(self, data: Data, *, seed: int, device: torch.device, opaque: float = 0.0) -> None:
+        self._data, self._seed, self._device, self._opaque = data, seed, device, opaque
 
     def __len__(self) -> int:
         """How many looks tell enough."""
@@ -187,4 +201,6 @@ class Looks:
         side = sides[int(random.integers(len(sides)))] if random.integers(2) else sides[-1]
         top, left = (int(random.integers(length - side + 1)) for length in clear.shape[-2:])
         cloudy, clear = (image[..., top : top + side, left : left + side].to(self._device) for image in (cloudy, clear))
-        return (self._data.simulate(clear, [draw.seed()]).cloudy if place.simulated else cloudy), clear
+        if place.simulated:
+            cloudy = self._data.simulate(clear, [draw.seed()]).cloudy
+        return overcast(cloudy, clear, [draw], self._opaque)

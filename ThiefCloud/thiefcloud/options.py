@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.checks import require_decay, require_multiple, require_not_negative, require_positive
+from cloudkit.checks import require_decay, require_multiple, require_not_negative, require_positive, require_share
 from cloudkit.cli import ROOT, RUNS, SAMPLE
 from cloudkit.splits import Choice
 from cloudkit.stores import Store
@@ -94,6 +94,9 @@ class TrainOptions(DataOptions):
     veil: int = 0
     """Steps in which estimators of even and of uneven haze are fitted to the statistics of the training images first, minutes of
     work; the network begins where they leave off. Needs --residual. 0: none."""
+    opaque: float = 0.0
+    """Share of the training images over both halves of which opaque clouds are laid, so that what no light passed is left as it
+    is."""
     pretrained: Path | None = None
     """Weights to begin with instead of random ones, a best.pt or released weights; network, prior, --residual and --veil are
     theirs."""
@@ -156,6 +159,7 @@ class TrainOptions(DataOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
+        require_share(opaque=self.opaque)
         if self.no_prior and self.untrained_prior:
             raise ValueError("--no-prior and --untrained-prior contradict each other; give one.")
         if self.pretrained is not None and (self.no_prior or self.untrained_prior or self.network != "thiefcloud"):

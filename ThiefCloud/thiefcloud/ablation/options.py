@@ -72,7 +72,7 @@ class AblationOptions:
     residual: bool = _DEFAULTS.residual
     """Add the cloudy image to what the networks write."""
     veil: int = _DEFAULTS.veil
-    """Steps of fitting the estimator of even haze; 0: none."""
+    """Steps of fitting the estimators of haze that the network begins with; 0: none."""
     validate_every: int = _DEFAULTS.validate_every
     """Epochs between validations; a run is saved at each."""
     device: str = "auto"

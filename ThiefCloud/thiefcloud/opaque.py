@@ -1,0 +1,46 @@
+"""Opaque cloud over both halves of a pair: what no light passed is to be left as it is, not painted over."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from scpm import CloudOptions, simulate_clouds
+
+_SEEN_THROUGH, _OPAQUE = 0.8, 0.95  # thickness up to which the ground is the truth, and from which the cloud is
+_LAYERS = 2  # of unlike brightness, which gives the shades of real ones
+_CLOUDS = CloudOptions(
+    opacity=(0.8, 0.999),
+    opacity_skew=0.7,
+    even_share=0.03,
+    patchy_floor=(0.0, 0.1),
+    coverage=(0.03, 0.35),
+    softness=(0.15, 1.0),
+    texture=(0.0, 0.8),
+    scale=(24.0, 512.0),
+    smoothing=(1.0, 4.0),
+    angstrom=(0.0, 0.2),
+    even_brightness=(0.75, 1.0),
+    patchy_brightness=(0.7, 1.0),
+    tint=0.08,
+)
+
+
+def lay_opaque_clouds(cloudy: Tensor, clear: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+    """Lay random clouds over pairs: over all of the cloudy image, and over the clear one where they are opaque.
+
+    Between the thicknesses of 0.8 and 0.95 the truth passes smoothly from the ground to the cloud.
+
+    Args:
+        cloudy, clear: each (N, 3, H, W), floating, in [0, 1].
+        seeds: N integers, one for each pair.
+
+    Returns:
+        Both again, of the same shape, type and range.
+    """
+    left = torch.ones_like(clear[:, :1])  # share of the light
+    for layer in range(_LAYERS):
+        cloudy, thickness = simulate_clouds(cloudy, [seed + layer for seed in seeds], _CLOUDS)
+        left = left * (1 - thickness)
+    share = ((1 - left - _SEEN_THROUGH) / (_OPAQUE - _SEEN_THROUGH)).clamp(0, 1)
+    return cloudy, torch.lerp(clear, cloudy, share.square() * (3 - 2 * share))
