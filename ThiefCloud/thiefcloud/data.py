@@ -20,7 +20,7 @@ from cloudkit.splits import Choice, Splits
 from cloudkit.stores import Store
 from scpm import SimulatedScenes, Simulator, simulator
 from thiefcloud.mixture import CLEAR, PairSet, Source, Use, read_mixture
-from thiefcloud.opaque import lay_opaque_clouds
+from thiefcloud.opaque import keep_opaque_clouds, lay_opaque_clouds
 from thiefcloud.options import DataOptions
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
@@ -40,6 +40,8 @@ class Place(NamedTuple):
     """The truth."""
     simulated: bool = False
     """Whether clouds are drawn over the input."""
+    keep_opaque: bool = False
+    """Whether the truth is the cloud where that lets no light through."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
         pairs = splits.train if validates else splits.train + splits.val
         counts = []
         for use in source.draws:
-            places = [_place(pair, use) for pair in source.drawn(use, pairs)]
+            places = [_place(pair, use, source.keep_opaque) for pair in source.drawn(use, pairs)]
             counts.append(f"{len(places)} {use}")
             train += places
         notes.append(f"{splits.note}; a pass draws {', '.join(counts)}")
@@ -119,8 +121,10 @@ def _within(folder: Path, pair: Pair) -> Pair:
     return replace(pair, name=f"{folder.name}_{pair.name}")
 
 
-def _place(pair: Pair, use: Use) -> Place:
-    return Place(pair.cloudy if use == "pairs" else pair.clear, pair.clear, simulated=use == "simulated")
+def _place(pair: Pair, use: Use, keep_opaque: bool = False) -> Place:
+    if use == "pairs":
+        return Place(pair.cloudy, pair.clear, keep_opaque=keep_opaque)
+    return Place(pair.clear, pair.clear, simulated=use == "simulated")
 
 
 class TrainingBatches:
@@ -139,7 +143,7 @@ class TrainingBatches:
         pairs = list(dict.fromkeys((place.cloudy, place.clear) for place in data.train))
         numbers = {pair: number for number, pair in enumerate(pairs)}
         self._stored = [numbers[place.cloudy, place.clear] for place in data.train]
-        self._simulated = [place.simulated for place in data.train]
+        self._places = data.train
         self._store = ImageStore(pairs, (3, 3), crop, world.device, store=store, show_progress=world.is_main)
         self.note = self._store.note
         self._simulate, self._seed, self._world, self._opaque = data.simulate, seed, world, opaque
@@ -151,7 +155,11 @@ class TrainingBatches:
         def batch_of(step: int) -> Batch:
             draws = sampler.draws(step)
             cloudy, clear = self._store.crops([replace(draw, index=self._stored[draw.index]) for draw in draws])
-            if covered := [number for number, draw in enumerate(draws) if self._simulated[draw.index]]:
+            places = [self._places[draw.index] for draw in draws]
+            for number, place in enumerate(places):
+                if place.keep_opaque:
+                    clear[number] = keep_opaque_clouds(cloudy[number], clear[number])
+            if covered := [number for number, place in enumerate(places) if place.simulated]:
                 clouds = self._simulate(clear[covered], [draws[number].seed() for number in covered])
                 cloudy[covered] = clouds.cloudy
             return overcast(cloudy, clear, draws, self._opaque)
@@ -201,6 +209,8 @@ class Looks:
         side = sides[int(random.integers(len(sides)))] if random.integers(2) else sides[-1]
         top, left = (int(random.integers(length - side + 1)) for length in clear.shape[-2:])
         cloudy, clear = (image[..., top : top + side, left : left + side].to(self._device) for image in (cloudy, clear))
+        if place.keep_opaque:
+            clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
         if place.simulated:
             cloudy = self._data.simulate(clear, [draw.seed()]).cloudy
         return overcast(cloudy, clear, [draw], self._opaque)

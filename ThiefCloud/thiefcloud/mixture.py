@@ -7,6 +7,7 @@ pairs = 4                     # a pass over the mixture draws each pair four tim
 simulated = 1                 # each clear image once under simulated clouds,
 clear = 0.25                  # and every fourth as input and as truth: what is clear is to be left alone
 split = "rice1-train.txt"     # list of names, beside this file; optional, as is held_out
+keep_opaque = true            # where the cloud of a pair lets no light through, it is the truth itself; optional
 validate = false              # train on all, where else some pairs would serve for validation; optional
 """
 
@@ -23,6 +24,7 @@ from cloudkit.splits import Choice
 
 Use = Literal["pairs", "simulated", "clear"]
 USES = get_args(Use)
+_SWITCHES = ("validate", "keep_opaque")
 PairSet = NamedSet | Literal["folder", "clear"]
 CLEAR: Literal["clear"] = "clear"
 DATASETS = (*LAYOUTS, "folder", CLEAR)
@@ -44,6 +46,8 @@ class Source:
     """Lists of names."""
     validate: bool
     """Whether pairs without a validation part of their own give some of training."""
+    keep_opaque: bool
+    """Whether the truth of its pairs is the cloud where that lets no light through."""
 
     def drawn(self, use: Use, places: Sequence[T]) -> list[T]:
         """Those of the places that a pass draws for a use, each as often as it is drawn; a share of them lies evenly spread."""
@@ -77,13 +81,13 @@ def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> So
     kinds: dict[str, tuple[type, ...]] = {
         **dict.fromkeys(("dataset", "folder", *lists), (str,)),
         **dict.fromkeys(USES, (int, float)),
-        "validate": (bool,),
+        **dict.fromkeys(_SWITCHES, (bool,)),
     }
     if unknown := sorted(entry.keys() - kinds.keys()):
         raise DataError(f"{where} says {', '.join(unknown)}, expected only {', '.join(kinds)}.")
     for name, value in entry.items():
         if type(value) not in kinds[name] or (name in USES and not 0 <= value <= MOST):
-            wanted = f"a number from 0 to {MOST}" if name in USES else "true or false" if name == "validate" else "text in quotes"
+            wanted = f"a number from 0 to {MOST}" if name in USES else "true or false" if name in _SWITCHES else "text in quotes"
             raise DataError(f"{where} says {name} = {value!r}, expected {wanted}.")
     if missing := [name for name in ("dataset", "folder") if name not in entry]:
         raise DataError(f'{where} has no {" and no ".join(missing)}, expected for example dataset = "rice1", folder = "RICE1".')
@@ -94,6 +98,10 @@ def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> So
         raise DataError(f"{where} draws nothing, expected at least one of {', '.join(USES)} with a number above 0.")
     if entry["dataset"] == CLEAR and "pairs" in draws:
         raise DataError(f"{where} holds clear images alone, which are no pairs; expected only simulated or clear.")
+    if entry.get("keep_opaque") and "pairs" not in draws:
+        raise DataError(
+            f"{where} says keep_opaque = true, which is of pairs, and draws none; expected pairs with a number above 0."
+        )
     choice = Choice(**{name: path.parent / entry[name] for name in lists if name in entry})
     beside = entry["folder"].startswith(("./", "../"))
     folder = (path.parent if beside else root) / entry["folder"]
@@ -101,4 +109,4 @@ def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> So
         raise DataError(
             f"{where} names {entry['folder']}, which is no folder as seen from that file: mend it, or name one below --root."
         )
-    return Source(entry["dataset"], folder, draws, choice, entry.get("validate", True))
+    return Source(entry["dataset"], folder, draws, choice, entry.get("validate", True), entry.get("keep_opaque", False))

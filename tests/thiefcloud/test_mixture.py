@@ -95,6 +95,8 @@ def test_draws_below_one_are_spread(root: Path) -> None:
         (f"{LAND}clear = true", "says clear = True, expected a number"),
         (f"{LAND}clear = nan", "says clear = nan, expected a number"),
         (f'{LAND}clear = "1"', "expected a number"),
+        (f"{PAIRS}pairs = 1\nkeep_opaque = 1", "says keep_opaque = 1, expected true or false"),
+        (f"{LAND}clear = 1\nkeep_opaque = true", "says keep_opaque = true, which is of pairs, and draws none"),
         (f"{LAND}clear = 1\nvalidate = 1", "says validate = 1, expected true or false"),
         (f"{LAND}pairs = 1", "no pairs"),
         (f"{PAIRS}pairs = 1\n{LAND}split = 3", "says split = 3, expected text"),

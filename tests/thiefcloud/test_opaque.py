@@ -1,5 +1,6 @@
 """Opaque clouds over both halves of a pair."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor
 
 from cloudkit.distributed import World
+from cloudkit.images import write_image
 from tests.helpers import write_images
 from thiefcloud.data import Batch, Data, Looks, TrainingBatches, open_data
-from thiefcloud.opaque import lay_opaque_clouds
+from thiefcloud.opaque import keep_opaque_clouds, lay_opaque_clouds
 from thiefcloud.options import DataOptions, TrainOptions
 
 CPU = torch.device("cpu")
@@ -52,6 +54,42 @@ def test_clouds_depend_on_their_seed_alone(pairs: tuple[Tensor, Tensor]) -> None
         assert not torch.allclose(same, different, atol=0.01)
 
 
+def under_opaque_cloud(seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """A pair whose cloud lets all light through at the left, most in the middle and none at the right, and its opacity."""
+    random = torch.Generator().manual_seed(seed)
+    clear = 0.1 + 0.3 * torch.rand(3, 80, 80, generator=random)
+    opacity = torch.tensor([0.0] * 30 + [0.15] * 20 + [1.0] * 30).expand(1, 80, 80)
+    return torch.lerp(clear, 0.9 + 0.02 * torch.rand(3, 80, 80, generator=random), opacity), clear, opacity
+
+
+def test_opaque_cloud_of_a_real_pair_is_the_truth() -> None:
+    cloudy, clear, _ = under_opaque_cloud(1)
+    truth = keep_opaque_clouds(cloudy, clear)
+    assert truth.shape == clear.shape
+    torch.testing.assert_close(truth[..., :44], clear[..., :44])
+    torch.testing.assert_close(truth[..., 56:], cloudy[..., 56:])
+    torch.testing.assert_close(keep_opaque_clouds(clear, clear), clear)
+
+
+def test_a_source_can_keep_its_opaque_clouds(tmp_path: Path) -> None:
+    pairs = {name: under_opaque_cloud(seed) for seed, name in enumerate("abcd")}
+    for name, (cloudy, clear, _) in pairs.items():
+        write_image(tmp_path / "cloudy" / f"{name}.png", cloudy)
+        write_image(tmp_path / "clear" / f"{name}.png", clear)
+    source = '[[source]]\ndataset = "folder"\nfolder = "."\npairs = 1\nclear = 1\nvalidate = false\n'
+    for keeps in (True, False):
+        (tmp_path / "mixture.toml").write_text(f"{source}keep_opaque = {str(keeps).lower()}\n", encoding="utf-8")
+        data = open_data(DataOptions(dataset="mixture", root=tmp_path, mixture=tmp_path / "mixture.toml"))
+        seen = [batch(data, 0.0, crop=80), *itertools.islice(Looks(data, seed=1, device=CPU), 24)]
+        cloudy, clear = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        opaque = cloudy.amin(1) > 0.85
+        covers = opaque.flatten(1).any(1)
+        assert covers.any()
+        assert torch.equal(cloudy[~covers], clear[~covers]), "what is drawn as clear stays so"
+        kept = (cloudy == clear).all(1)[opaque].float().mean()
+        assert kept > 0.75 if keeps else kept == 0
+
+
 @pytest.fixture
 def data(tmp_path: Path) -> Data:
     """Clear images alone, which are both halves of their pairs."""
@@ -59,9 +97,9 @@ def data(tmp_path: Path) -> Data:
     return open_data(DataOptions(dataset="clear", root=tmp_path))
 
 
-def batch(data: Data, opaque: float) -> Batch:
+def batch(data: Data, opaque: float, crop: int = 32) -> Batch:
     """One pass over the images."""
-    batches = TrainingBatches(data, crop=32, seed=3, store="host", world=World(0, 1, CPU), opaque=opaque)
+    batches = TrainingBatches(data, crop=crop, seed=3, store="host", world=World(0, 1, CPU), opaque=opaque)
     return batches.of_phase(0, len(data.train))[0](0)
 
 
