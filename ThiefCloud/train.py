@@ -32,7 +32,7 @@ from scpm import SCPM
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.data import Batch, Data, Looks, TrainingBatches, open_data
 from thiefcloud.losses import RestorationLoss
-from thiefcloud.options import OUT, PRESETS, TrainOptions
+from thiefcloud.options import BROUGHT_ALONG, OUT, PRESETS, TrainOptions
 from thiefcloud.veil import Veil, fit_veil
 from thiefcloud.weights import load_into
 
@@ -60,12 +60,12 @@ def main(options: TrainOptions) -> None:
         if world.is_main:
             print(batches.note)
         model.to(world.device)
+        mixed = Mixed(options.precision, world.device)
+        trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=in_force(options))
+        saved = trainee.resume(last) if resuming else None
+        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         if model.veil is not None and not resuming and options.pretrained is None:
             fit(model.veil, data, options, world)
-        mixed = Mixed(options.precision, world.device)
-        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
-        trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
-        saved = trainee.resume(last) if resuming else None
 
         for phase in range(trainee.progress.phase, len(PHASES)):
             train_phase(phase, options, trainee, batches, criterion, data.val, folder, saved)
@@ -129,6 +129,12 @@ def new_model(options: TrainOptions) -> ThiefCloud | UNet:
     torch.manual_seed(options.seed)  # whatever the prior, the rest begins alike
     ways = {"residual": options.residual, "veil": options.veil > 0}
     return ThiefCloud(prior, **ways) if options.network == "thiefcloud" else UNet(**ways)
+
+
+def in_force(options: TrainOptions) -> dict[str, Any]:
+    """The options as files of weights note them: without those that weights to begin with have decided before."""
+    noted = plain(options)
+    return noted if options.pretrained is None else {name: noted[name] for name in noted if name not in BROUGHT_ALONG}
 
 
 def fit(veil: Veil, data: Data, options: TrainOptions, world: World) -> None:

@@ -97,6 +97,10 @@ def load_network(
     if not is_ours(content):
         return official(path)
     require_network(path, content, *builders)
+    if missing := {"config", "model"} - content.keys():
+        raise CheckpointError(
+            f"{path} lacks its {' and '.join(sorted(missing))}; it may be damaged: fetch it anew, or name another."
+        )
     model = builders[content["network"]](content["config"])
     load_weights(model, content["model"], path)
     return ordered_to_restore(model).eval()

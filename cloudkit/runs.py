@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,9 @@ from cloudkit.files import write_json, write_text
 
 Options = TypeVar("Options")
 OPTIONS_FILE, HISTORY, LAST, BEST = "options.json", "history.json", "last.pt", "best.pt"
-_FIXED = ("dataset", "preset", "backend", "clouds")  # options that make another run of it
+# Options that make another run of it: they say what is trained, and are over and done with once a run has begun.
+_FIXED = {"dataset", "preset", "backend", "clouds", "optimizer", "network", "residual", "veil"}
+_FIXED |= {"prior", "untrained_prior", "no_prior", "pretrained"}
 
 
 def training_parser(
@@ -74,13 +77,14 @@ def check_folder(out: Path | None, default: Path, *, resume: bool) -> None:
     A run without last.pt may only be resumed if it was killed before it saved its state for the first time.
     """
     folder = Path(out or default)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out {folder} is a file, expected a folder to write the run to.")
+    there = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not there.is_dir():
+        raise UserError(f"--out {folder} cannot be a folder: {there} is a file, expected a folder to write the run to.")
+    if not os.access(there, os.W_OK):
+        raise UserError(f"--out {folder} cannot be written to: {there} is read-only; name another folder.")
     if out is not None and not resume and (folder / OPTIONS_FILE).exists():
         raise UserError(f"{out} holds a run already; go on with it by --resume, or name another folder with --out.")
-    history = folder / HISTORY
-    records = len(json.loads(history.read_text(encoding="utf-8"))) if history.exists() else 0
-    if resume and records > 1 and not (folder / LAST).exists():
+    if resume and not (folder / LAST).exists() and _has_saved(folder / HISTORY):
         raise UserError(f"{folder / LAST} is missing, so the run cannot go on; name another folder with --out to start anew.")
 
 
@@ -140,6 +144,14 @@ class RunFolder:
         """Finish the TensorBoard file."""
         if self._writer is not None:
             self._writer.close()
+
+
+def _has_saved(history: Path) -> bool:
+    """Whether a run with this history must have saved its state; of the first validation it may not have come to that."""
+    try:
+        return history.exists() and len(json.loads(history.read_text(encoding="utf-8"))) > 1
+    except ValueError:
+        return True
 
 
 def _move_aside(folder: Path) -> Path:

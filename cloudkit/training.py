@@ -20,6 +20,7 @@ from cloudkit.tuning import ordered_to_train
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Batch = TypeVar("Batch")
 Network = TypeVar("Network", bound=nn.Module)
+_STATE = {"model", "optimizer", "scaler", "averaged", "progress"}  # what a training goes on from
 _CHECK_EVERY = 50  # steps between looks at the loss on a GPU, where each look waits for the device
 
 
@@ -133,8 +134,8 @@ class Trainee(Generic[Network]):
 
     @property
     def best_model(self) -> Network:
-        """The network to validate and to keep: the averaged one where there is one."""
-        return self.model if self.averaged is None else cast(Network, self.averaged.module)
+        """The network to validate and to keep: the averaged one, once there is one."""
+        return self.model if self.averaged is None or self.averaged.n_averaged == 0 else cast(Network, self.averaged.module)
 
     def train_steps(
         self,
@@ -224,6 +225,10 @@ class Trainee(Generic[Network]):
         training = read_file(path).get("training")
         if training is None:
             raise UserError(f"{path} holds weights but no training to continue; name the folder of a run that has a last.pt.")
+        if missing := _STATE - training.keys():
+            raise UserError(
+                f"{path} lacks {', '.join(sorted(missing))} of the training's state; it may be damaged: name another run."
+            )
         load_weights(self.model, training["model"], path)
         if self.averaged is not None and training["averaged"] is not None:
             load_weights(self.averaged, training["averaged"], path)

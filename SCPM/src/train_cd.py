@@ -22,7 +22,7 @@ from cloudkit.datasets import find_clear
 from cloudkit.distributed import World, join_world
 from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
-from cloudkit.runs import RunFolder, check_folder, training_parser
+from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
@@ -42,9 +42,10 @@ def main(options: PriorTrainOptions) -> None:
         batch_of, validation = open_data(options, world)
         check_scenes(validation, world, smallest=1)
         mixed = Mixed(options.precision, world.device)
-        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         trainee = Trainee("scpm", model, model.config, mixed=mixed, ema=options.ema, world=world, options=plain(options))
-        saved = trainee.resume(folder.last) if options.resume and folder.last.exists() else None
+        last = (options.out or OUT) / LAST
+        saved = trainee.resume(last) if options.resume and last.exists() else None
+        folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
         trainee.begin_phase(make_optimizer(options, model))
         if saved:
             trainee.resume_optimizer(saved)

@@ -30,6 +30,7 @@ Dataset = Literal[
 Architecture = Literal["thiefcloud", "unet"]
 OUT = RUNS / "thiefcloud"
 TRAINED_PRIOR = RUNS / "scpm" / "best.pt"
+BROUGHT_ALONG = ("network", "prior", "untrained_prior", "no_prior", "residual", "veil")  # by weights to begin with
 RELEASED_PRIOR = ROOT / "checkpoints" / "scpm.safetensors"
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+import scpm
 from cloudkit.checkpoints import CheckpointError, load_weights, read_file, rename, save_checkpoint
 
 
@@ -66,6 +67,14 @@ def test_file_of_another_kind_is_named(tmp_path: Path) -> None:
     torch.save(torch.zeros(3), tmp_path / "tensor.pt")
     with pytest.raises(CheckpointError, match=r"tensor\.pt holds a Tensor, expected a dict"):
         read_file(tmp_path / "tensor.pt")
+
+
+@pytest.mark.parametrize("missing", ["config", "model"])
+def test_a_checkpoint_that_lacks_something(missing: str, tmp_path: Path) -> None:
+    content = {"format": "thiefcloud-1", "network": "scpm", "config": {}, "model": {}}
+    torch.save({name: value for name, value in content.items() if name != missing}, tmp_path / "half.pt")
+    with pytest.raises(CheckpointError, match=rf"half\.pt lacks its {missing}; it may be damaged"):
+        scpm.load(tmp_path / "half.pt")
 
 
 def test_missing_file_comes_with_the_hint(tmp_path: Path) -> None:

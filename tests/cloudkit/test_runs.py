@@ -1,5 +1,7 @@
 import dataclasses
 import json
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -141,8 +143,22 @@ def test_resume_takes_the_options_of_the_run(tmp_path: Path, default: bool, caps
     assert capsys.readouterr().out == "resuming with lr_frozen = 0.1 instead of 0.0005\n"
 
 
-@pytest.mark.parametrize("change", [("--dataset", "simulated"), ("--preset", "quick"), ("--clouds.tint", "0.01")])
-def test_resume_does_not_make_another_run(tmp_path: Path, change: tuple[str, str]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("--dataset", "simulated"),
+        ("--preset", "quick"),
+        ("--clouds.tint", "0.01"),
+        ("--network", "unet"),
+        ("--no-prior",),
+        ("--untrained-prior",),
+        ("--prior", "other.pt"),
+        ("--pretrained", "other.pt"),
+        ("--residual",),
+        ("--residual", "--veil", "100"),
+    ],
+)
+def test_resume_does_not_make_another_run(tmp_path: Path, change: tuple[str, ...]) -> None:
     options = stage2.TrainOptions(dataset="folder", root=tmp_path) if "tint" not in change[0] else stage2.TrainOptions()
     RunFolder(tmp_path / "run", tmp_path, options, resume=False, world=ALONE)
     with pytest.raises(UserError, match="which --resume cannot change"):
@@ -153,8 +169,26 @@ def test_a_folder_is_checked_before_any_work(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file, expected a folder"):
         check_folder(tmp_path / "file", tmp_path, resume=False)
-    check_folder(tmp_path / "new", tmp_path, resume=False)
+    with pytest.raises(UserError, match="file is a file, expected a folder"):
+        check_folder(tmp_path / "file" / "run", tmp_path, resume=False)
+    check_folder(tmp_path / "new" / "run", tmp_path, resume=False)
     check_folder(None, tmp_path, resume=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_that_cannot_be_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))  # root may write anywhere
+    with pytest.raises(UserError, match=rf"cannot be written to: {re.escape(str(tmp_path))} is read-only; name another"):
+        check_folder(tmp_path / "new" / "run", tmp_path, resume=False)
+
+
+@pytest.mark.parametrize("history", ["", "[", '[{"step": 1}, {"step": 2}]'])
+def test_a_run_that_saved_and_has_no_state(tmp_path: Path, history: str) -> None:
+    (tmp_path / "history.json").write_text(history)
+    with pytest.raises(UserError, match=r"last\.pt is missing, so the run cannot go on"):
+        check_folder(tmp_path, tmp_path, resume=True)
+    (tmp_path / "last.pt").touch()
+    check_folder(tmp_path, tmp_path, resume=True)
 
 
 def test_options_are_plain_enough_for_json() -> None:

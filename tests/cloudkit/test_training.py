@@ -154,6 +154,18 @@ def test_files_hold_the_weights_to_use(tmp_path: Path) -> None:
         averaged.resume(tmp_path / "best.pt")
 
 
+@pytest.mark.parametrize("missing", ["progress", "optimizer"])
+def test_a_state_that_is_not_whole(tmp_path: Path, missing: str) -> None:
+    one = trainee()
+    one.begin_phase(torch.optim.Adam(one.model.parameters()))
+    one.save_last(tmp_path / "last.pt")
+    content = torch.load(tmp_path / "last.pt", weights_only=True)
+    del content["training"][missing]
+    torch.save(content, tmp_path / "last.pt")
+    with pytest.raises(UserError, match=rf"last\.pt lacks {missing} of the training's state"):
+        one.resume(tmp_path / "last.pt")
+
+
 def test_only_the_main_process_writes(tmp_path: Path) -> None:
     other = trainee()
     other.world = World(1, 2, CPU)

@@ -89,6 +89,47 @@ def test_a_fitted_veil_is_not_fitted_again(common: list[object], tmp_path: Path,
     assert all(torch.equal(saved[name], resumed[name]) for name in veil)
 
 
+def test_a_run_killed_while_its_veil_is_fitted_goes_on(
+    common: list[object], unbroken: Callable[[float], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+
+    def killed(*_: object, **__: object) -> float:
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr("thiefcloud.veil.fitting.descend", killed)
+        with pytest.raises(Killed):
+            run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run)
+    assert run_script(TRAIN, "--out", run, "--resume") == 0
+    assert_same_run(run, unbroken(0.0))
+
+
+def test_a_state_that_cannot_be_resumed_changes_nothing(
+    common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    content = read_file(run / "last.pt")
+    del content["training"]["progress"]
+    torch.save(content, run / "last.pt")
+    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    capsys.readouterr()
+    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-frozen", 9) == 2
+    assert_one_error(capsys.readouterr().err, "last.pt lacks progress of the training's state")
+    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+
+
+def test_weights_note_only_options_that_were_in_force(common: list[object], tmp_path: Path) -> None:
+    first, second = tmp_path / "first", tmp_path / "second"
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", first) == 0
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--pretrained", first / "best.pt", "--out", second) == 0
+    noted, brought = (read_file(run / "best.pt")["options"] for run in (first, second))
+    assert noted["veil"] == 2
+    assert noted.keys() - brought.keys() == {"network", "prior", "untrained_prior", "no_prior", "residual", "veil"}
+    assert brought["pretrained"] == str((first / "best.pt").resolve())
+
+
 def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
     """Else the kill "between best.pt and last.pt of the tunable phase" would show nothing."""
     records = history(unbroken(0.0))
