@@ -1,7 +1,7 @@
 """Make the pictures of what the released weights do.
 
     python Figure/panels.py                                  # Figure/restored.png: test chips under simulated cloud
-    python Figure/panels.py --scene bahamas_rgb.tif --corners 60 190 230 240 --out Figure/scene.png     # parts of a scene
+    python Figure/panels.py --scene bahamas_rgb.tif --corners 180 250 300 480 430 560 --out Figure/scene.png
 
 bahamas_rgb.tif is a Landsat scene of public domain, in the package localtileserver (`pip download --no-deps localtileserver`).
 """
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 import thiefcloud
+from cloudkit.checks import require_positive
 from cloudkit.cli import ROOT, parser, run
 from cloudkit.errors import UserError
 from cloudkit.images import read_unit, write_image
@@ -41,7 +42,10 @@ class PanelOptions:
     """The picture to write."""
 
     def __post_init__(self) -> None:
-        """Reject half a corner."""
+        """Reject half a corner, and pictures of nothing."""
+        require_positive(size=self.size, rows=self.rows)
+        if self.out.suffix.lower() != ".png":
+            raise ValueError(f"--out is {self.out}, expected a name that ends in .png.")
         if not self.corners or len(self.corners) % 2:
             raise ValueError(f"--corners has {len(self.corners)} numbers, expected a row and a column for each part.")
 

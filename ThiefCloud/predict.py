@@ -4,8 +4,8 @@
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --checkpoint runs/rice1/best.pt --thickness
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared                  # two GPUs
 
-Images keep their size, their bit depth, gray or alpha, and black rims; folders keep their structure. Files already
-there are replaced.
+Images keep their size, their bit depth, gray or alpha, black rims, and their place on Earth (GeoTIFF); folders keep
+their structure. Files already there are replaced.
 """
 
 from collections.abc import Sequence
@@ -18,8 +18,9 @@ import thiefcloud
 from cloudkit.cli import parser, run
 from cloudkit.distributed import join_world
 from cloudkit.errors import UserError
-from cloudkit.images import TIFF_SUFFIXES, find_images, write_image
+from cloudkit.images import find_images, write_image
 from cloudkit.pictures import read_picture, write_picture
+from cloudkit.tiff import TIFF_SUFFIXES
 from scpm import SCPM
 from thiefcloud import ThiefCloud, UNet
 from thiefcloud.options_trained import PredictOptions

@@ -28,7 +28,7 @@ from cloudkit.files import write_json
 from cloudkit.images import read_unit, write_image
 from cloudkit.pairs import images_by_pair
 from cloudkit.panels import side_by_side, stacked
-from cloudkit.scenes import Scene
+from cloudkit.scenes import Scene, check_scenes
 from cloudkit.scoring.results import Collector, read_scores, summarise, versus, write_scores
 from cloudkit.scoring.tables import image_table, mean_table, measure_lines, versus_lines
 from cloudkit.splits import WHOLE, named
@@ -53,6 +53,7 @@ def main(options: TestOptions) -> None:
             named({WHOLE: {name: name for name in data.test.names}}, options.duplicates) if options.duplicates else ([], "")
         )
         other = read_scores(options.versus) if options.versus else {}
+        check_scenes(data.test, world, smallest=collector.smallest)
         restore = restorer(options, data.test.names, world.device)
         if world.is_main:
             print(data.note, *([] if options.restored or options.baseline else [f"checkpoint: {options.checkpoint}"]), sep="\n")

@@ -26,7 +26,7 @@ from cloudkit.files import write_atomically
 from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
 from cloudkit.scenes import Scene, check_scenes, mean_scores
-from cloudkit.scoring.metrics import psnr, ssim
+from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
@@ -48,7 +48,7 @@ def main(options: TrainOptions) -> None:
         data = open_data(options)
         data.require("train")
         data.require("val")
-        check_scenes(data.val, world, smallest=7)
+        check_scenes(data.val, world, smallest=UNIFORM_SIZE)
         last = (options.out or OUT) / LAST
         resuming = options.resume and last.exists()
         model = thiefcloud.load(last) if resuming else new_model(options)

@@ -4,11 +4,12 @@ Inside the project an image is a float32 tensor (bands, H, W) with values in [0,
 uint8 or uint16 pixels, which are divided by the largest value of their type, or floats already in [0, 1].
 """
 
+import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import tifffile
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
@@ -16,10 +17,9 @@ from torchvision.io import ImageReadMode, decode_image
 
 from cloudkit.errors import UserError
 from cloudkit.files import write_atomically
+from cloudkit.tiff import TIFF_SUFFIXES, Tag, decode_tiff, write_tiff
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-TIFF_SUFFIXES = (".tif", ".tiff")
-_ALPHA = (1, 2)  # TIFF tag ExtraSamples: associated and unassociated alpha
 
 
 class ImageError(UserError):
@@ -36,28 +36,31 @@ def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
 
     Raises:
         FileNotFoundError: the folder does not exist, or holds no image.
+        PermissionError: a folder may not be looked into.
     """
     folder = Path(folder)
     if not folder.is_dir():
         what = "is a file, not a folder" if folder.exists() else "does not exist"
         raise FileNotFoundError(f"{folder} {what}; expected a folder of images ({', '.join(SUFFIXES)}).")
-    found = [
-        path
-        for path in (folder.rglob("*") if recursive else folder.iterdir())
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=_raise):
+        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        files = (Path(place, name) for name in names if not name.startswith("."))
+        found += [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
     if not found:
         raise FileNotFoundError(f"{folder} holds no image; expected files ending in {', '.join(SUFFIXES)}.")
     return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
 
 
+def _raise(error: OSError) -> None:
+    raise error
+
+
 def read_image(path: Path, *, bands: int = 3) -> Tensor:
     """Read an image as it is stored: uint8, uint16 or float32, (bands, H, W).
 
-    A gray image is repeated over the bands, or taken from equal ones; an alpha channel is dropped; the orientation that a camera
-    noted is applied.
+    A gray image is repeated over the bands, or taken from equal ones; an alpha channel is dropped; an image that the file holds
+    turned or mirrored, and says so, is set upright.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -110,13 +113,15 @@ def read_unit(path: Path, *, bands: int = 3, peak: float | None = None) -> Tenso
         raise ImageError(f"{path}: {error}") from error
 
 
-def write_image(path: Path, image: Tensor, *, bits: int = 8) -> None:
-    """Write an image (bands, H, W), clamped to [0, 1], as PNG, JPEG or TIFF by the name's ending; never leaves half a file.
+def write_image(path: Path, image: Tensor, *, bits: int = 8, tags: Sequence[Tag] = ()) -> None:
+    """Write an image (bands, H, W) as PNG, JPEG or TIFF by the name's ending; never leaves half a file.
 
     Args:
         path: one band gives a gray file, three RGB, two and four the same with alpha. Missing folders are made.
         image: floating, (bands, H, W).
-        bits: 8 or 16. PNG takes 16 only for gray, TIFF for any number of bands.
+        bits: 8 or 16, of the image clamped to [0, 1]; 32: floats as they are. PNG takes 16 only for gray, and no floats;
+            TIFF takes all, for any number of bands.
+        tags: to write into a TIFF beside its own.
 
     Raises:
         ValueError: the format cannot hold this image.
@@ -124,18 +129,14 @@ def write_image(path: Path, image: Tensor, *, bits: int = 8) -> None:
     path, bands = Path(path), image.shape[0]
     if image.ndim != 3:
         raise ValueError(f"expected an image (bands, H, W), got the shape {tuple(image.shape)}.")
-    kind = {8: np.uint8, 16: np.uint16}[bits]
-    scaled = image.detach().to("cpu", torch.float32).clamp(0, 1).mul(2**bits - 1).round()
+    kind = {8: np.uint8, 16: np.uint16, 32: np.float32}[bits]
+    values = image.detach().to("cpu", torch.float32)
+    scaled = values if bits == 32 else values.clamp(0, 1).mul(2**bits - 1).round()
     pixels = scaled.permute(1, 2, 0).numpy().astype(kind)
     if path.suffix.lower() in TIFF_SUFFIXES:
-        photometric = "rgb" if bands in (3, 4) else "minisblack"
-        extra = ("unassalpha",) if bands in (2, 4) else None
-        data = pixels if bands > 1 else pixels[..., 0]
 
         def write(temporary: Path) -> None:
-            tifffile.imwrite(
-                temporary, data, photometric=photometric, compression="zlib", planarconfig="contig", extrasamples=extra
-            )
+            write_tiff(temporary, pixels, tags)
     elif (bits == 8 and bands <= 4) or (bits == 16 and bands == 1):
         picture = Image.fromarray(pixels[..., 0] if bands == 1 else pixels)
 
@@ -151,7 +152,10 @@ def decode(path: Path) -> tuple[np.ndarray, bool]:
     if not path.is_file():
         raise FileNotFoundError(f"there is no image file {path}.")
     try:
-        pixels, has_alpha = _decode_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else _decode_picture(path)
+        found = decode_tiff(path) if path.suffix.lower() in TIFF_SUFFIXES else None
+        pixels, has_alpha = _decode_picture(path) if found is None else found
+    except PermissionError as error:
+        raise ImageError(f"{path} may not be read (permission denied); get leave to read it, or leave it out.") from error
     except Exception as error:  # decoders raise whatever they like on damaged files
         raise ImageError(f"{path} cannot be read as an image ({error}); it may be damaged: fetch or write it anew.") from error
     if pixels.dtype == np.float64:
@@ -184,28 +188,3 @@ def _is_deep_colour_png(path: Path) -> bool:
     with path.open("rb") as file:
         header = file.read(26)
     return header.startswith(b"\x89PNG") and header[24:25] == b"\x10" and header[25:26] != b"\x00"
-
-
-def _decode_tiff(path: Path) -> tuple[np.ndarray, bool]:
-    with tifffile.TiffFile(path) as file:
-        page, series = file.pages.first, file.series[0]
-        if page.photometric in (tifffile.PHOTOMETRIC.PALETTE, tifffile.PHOTOMETRIC.CIELAB, tifffile.PHOTOMETRIC.YCBCR):
-            return _decode_picture(path)
-        try:
-            pixels = series.asarray()
-        except ValueError:  # a compression that tifffile leaves to another package; Pillow knows the usual ones
-            if page.bitspersample > 8 and (page.dtype, page.samplesperpixel) != (np.uint16, 1):
-                raise  # Pillow would silently keep only the upper 8 bits
-            return _decode_picture(path)
-        if pixels.ndim == 2:
-            pixels = pixels[..., None]
-        elif pixels.ndim == 3 and series.axes[-1] != "S":  # bands first
-            pixels = pixels.transpose(1, 2, 0)
-        if pixels.ndim != 3:
-            raise ValueError(f"expected one image with bands, found an array of shape {pixels.shape}")
-        if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and pixels.dtype.kind == "u":
-            pixels = np.iinfo(pixels.dtype).max - pixels
-        if pixels.dtype == bool:
-            pixels = pixels.astype(np.uint8) * 255
-        has_alpha = bool(page.extrasamples) and page.extrasamples[-1] in _ALPHA and pixels.shape[-1] in (2, 4)
-        return pixels, has_alpha

@@ -80,13 +80,15 @@ def mean_scores(
 
 
 def check_scenes(scenes: Sequence[Scene], world: World, *, smallest: int) -> None:
-    """Read every scene once, so that a damaged or tiny one is found before hours of training rather than after.
+    """Read every scene once, so that a damaged or tiny one is found before hours of work rather than after.
 
     Raises:
         UserError: a scene cannot be read, or is smaller than `smallest` pixels; the message names it.
     """
-    for index in tqdm(world.share(range(len(scenes))), desc="checking validation images", leave=False, disable=not world.is_main):
+    for index in tqdm(world.share(range(len(scenes))), desc="checking images", leave=False, disable=not world.is_main):
         scene = scenes[index]
         height, width = scene.truth.shape[1:]
         if min(height, width) < smallest:
-            raise UserError(f"{scene.name} is {height}x{width} pixels, expected at least {smallest}x{smallest} to validate on.")
+            raise UserError(
+                f"{scene.name} cannot be scored: it is {height}x{width} pixels, expected at least {smallest}x{smallest}."
+            )

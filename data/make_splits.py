@@ -5,23 +5,33 @@
 Each list is one convention written out, one name a line, for `--split` and `--held-out` of train.py and `--split` of test.py.
 """
 
-from cloudkit.cli import ROOT
+from dataclasses import dataclass
+from pathlib import Path
+
+from cloudkit.cli import ROOT, parser, run
 from cloudkit.datasets import LAYOUTS
 from cloudkit.files import write_text
 from cloudkit.images import natural_key
 from cloudkit.splits import blocks_order, hashed_order
 
-SPLITS = ROOT / "data" / "splits"
 HASHED = "the first {test} of the names 0 to {last} in the order of the SHA-256 of the name are the test set"
 BLOCKS = "the first {test} of the names 0 to {last} are the test set, in blocks of ten that follow the SHA-256 of their number"
 
 
-def main() -> None:
+@dataclass(frozen=True)
+class SplitsOptions:
+    """Where the lists go."""
+
+    out: Path = ROOT / "data" / "splits"
+    """Folder for the lists; those there are replaced."""
+
+
+def main(options: SplitsOptions) -> None:
     """Write every list."""
     lists = {**rice_lists(), **satehaze_lists()}
     for name, (comment, names) in lists.items():
-        write_text(SPLITS / name, "".join(f"{line}\n" for line in (f"# {comment}", *names)))
-    print(f"{len(lists)} lists in {SPLITS}")
+        write_text(options.out / name, "".join(f"{line}\n" for line in (f"# {comment}", *names)))
+    print(f"{len(lists)} lists in {options.out}")
 
 
 def rice_lists() -> dict[str, tuple[str, list[str]]]:
@@ -52,4 +62,4 @@ def satehaze_lists() -> dict[str, tuple[str, list[str]]]:
 
 
 if __name__ == "__main__":
-    main()
+    run(main, parser(SplitsOptions, __doc__))

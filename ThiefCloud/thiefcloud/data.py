@@ -1,6 +1,7 @@
 """The images that the options name: training batches and whole scenes."""
 
-from collections.abc import Callable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -97,8 +98,8 @@ def find_pairs(dataset: PairSet, folder: Path, choice: Choice) -> Splits:
 def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
     """All sources of a mixture; validation and test are their pairs, named with their folder. Raises DataError."""
     train: list[Place] = []
-    val: list[Pair] = []
-    test: list[Pair] = []
+    val: list[tuple[str, list[Pair]]] = []
+    test: list[tuple[str, list[Pair]]] = []
     notes = []
     for source in sources:
         splits = find_pairs(source.dataset, source.folder, source.choice)
@@ -111,14 +112,23 @@ def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
             train += places
         notes.append(f"{splits.note}; a pass draws {', '.join(counts)}")
         if "pairs" in source.draws:
-            val += [_within(source.folder, pair) for pair in splits.val if validates]
-            test += [_within(source.folder, pair) for pair in splits.test]
-    return Data(train, PairScenes(val), PairScenes(test), "\n".join(notes), simulate)
+            title = source.folder.resolve().name
+            val.append((title, splits.val if validates else []))
+            test.append((title, splits.test))
+    return Data(train, PairScenes(named_apart(val)), PairScenes(named_apart(test)), "\n".join(notes), simulate)
 
 
-def _within(folder: Path, pair: Pair) -> Pair:
-    """The pair under a name that no other source of a mixture has."""
-    return replace(pair, name=f"{folder.name}_{pair.name}")
+def named_apart(sources: Iterable[tuple[str, Sequence[Pair]]]) -> list[Pair]:
+    """The pairs of titled sources under names that begin with the title, which is numbered where names would be alike."""
+    found: list[Pair] = []
+    for title, pairs in sources:
+        taken = {pair.name.casefold() for pair in found}
+        for distinct in itertools.chain([title], (f"{title}-{number}" for number in itertools.count(2))):
+            named = [replace(pair, name=f"{distinct}_{pair.name}") for pair in pairs]
+            if taken.isdisjoint(pair.name.casefold() for pair in named):
+                found += named
+                break
+    return found
 
 
 def _place(pair: Pair, use: Use, keep_opaque: bool = False) -> Place:

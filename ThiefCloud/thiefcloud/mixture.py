@@ -16,7 +16,7 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Literal, TypeVar, get_args
 
 from cloudkit.datasets import LAYOUTS, NamedSet
 from cloudkit.pairs import DataError
@@ -75,8 +75,10 @@ def read_mixture(path: Path, root: Path) -> list[Source]:
     return [_source(entry, Path(path), Path(root), number) for number, entry in enumerate(sources, start=1)]
 
 
-def _source(entry: Mapping[str, Any], path: Path, root: Path, number: int) -> Source:
+def _source(entry: object, path: Path, root: Path, number: int) -> Source:
     where = f"source {number} of {path}"
+    if not isinstance(entry, dict):
+        raise DataError(f"{where} is {entry!r}, expected a [[source]] entry with dataset, folder and what is drawn.")
     lists = [field.name for field in fields(Choice)]
     kinds: dict[str, tuple[type, ...]] = {
         **dict.fromkeys(("dataset", "folder", *lists), (str,)),

@@ -50,7 +50,7 @@ class TestOptions(DataOptions):
     def __post_init__(self) -> None:
         """Reject contradictions."""
         super().__post_init__()
-        if self.dataset == "simulated":
+        if self.dataset in ("simulated", "clear"):  # folders that are searched through and through
             require_apart(self.out, self.root)
         if self.method == UNTOUCHED:
             raise ValueError(f"--method {UNTOUCHED} is the name of the cloudy images in tables; choose another.")

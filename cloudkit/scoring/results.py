@@ -59,6 +59,11 @@ class Collector:
         self._measure = measurer(measures)
         self._records: list[_Record] = []
 
+    @property
+    def smallest(self) -> int:
+        """Side in pixels of the smallest image that can be scored."""
+        return max(PROTOCOLS[protocol].smallest for protocol in ([PLAIN] if self._lenient else self.protocols))
+
     def add(self, scene: Scene, restored: Tensor) -> ImageScores:
         """Score one image, (3, H, W) as the network returned it or in [0, 1]. Raises UserError where it cannot be scored."""
         refused: dict[str, str] = {}
@@ -178,7 +183,7 @@ def write_scores(folder: Path, summaries: Sequence[Mapping[str, Any]], rows: Seq
     write_json(folder / "metrics.json", content)
     protocols = [summary["protocol"] for summary in summaries]
     lines = [
-        {"name": row.name, **{name: f"{value:.6f}" for protocol in protocols for name, value in _cells(row, protocol).items()}}
+        {"name": row.name, **{name: repr(value) for protocol in protocols for name, value in _cells(row, protocol).items()}}
         for row in rows
     ]
 

@@ -1,5 +1,6 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -164,6 +165,33 @@ def test_images_are_found_in_natural_order(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     assert [path.relative_to(tmp_path).as_posix() for path in find_images(tmp_path)] == ["9.JPG", "10.png", "b.tiff", "sub/1.bmp"]
     assert [path.name for path in find_images(tmp_path, recursive=False)] == ["9.JPG", "10.png", "b.tiff"]
+
+
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, ["1.png"])
+    touch(tmp_path / "locked", ["2.png"])
+    scan = os.scandir
+
+    def guarded(path: str) -> Any:
+        if Path(path).name == "locked":
+            raise PermissionError(13, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", guarded)  # root may look everywhere
+    with pytest.raises(PermissionError, match="locked"):
+        find_images(tmp_path)
+    assert len(find_images(tmp_path, recursive=False)) == 1
+
+
+def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_image(tmp_path / "1.png", noise())
+
+    def denied(path: Path) -> bool:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr("cloudkit.images._is_deep_colour_png", denied)
+    with pytest.raises(ImageError, match=r"1\.png may not be read \(permission denied\)"):
+        read_image(tmp_path / "1.png")
 
 
 def test_images_are_found_below_a_hidden_folder(tmp_path: Path) -> None:

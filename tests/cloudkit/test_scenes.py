@@ -39,7 +39,7 @@ def test_sizes_that_differ(tmp_path: Path) -> None:
 def test_scenes_too_small_or_damaged_are_found_beforehand(tmp_path: Path) -> None:
     scenes = PairScenes([pair(tmp_path, "a")])
     check_scenes(scenes, World(0, 1, CPU), smallest=16)
-    with pytest.raises(UserError, match="a is 16x16 pixels, expected at least 17x17"):
+    with pytest.raises(UserError, match="a cannot be scored: it is 16x16 pixels, expected at least 17x17"):
         check_scenes(scenes, World(0, 1, CPU), smallest=17)
     (tmp_path / "truth.tif").write_bytes(b"no image")
     with pytest.raises(UserError, match=r"truth\.tif cannot be read"):

@@ -24,7 +24,8 @@ def test_panels_of_a_scene(checkpoint: Path, tmp_path: Path, capsys: pytest.Capt
     assert 3 * 16 < read_unit(tmp_path / "out.png").shape[2] < 4 * 16
     assert run_script(PANELS, *common, "--corners", 25, 0) == 2
     assert_one_error(capsys.readouterr().err, "a part of 16 pixels at 25 0 does not lie in", "40x50")
-    assert run_script(PANELS, *common, "--corners", 25) == 2
+    for mistake in (["--corners", 25], ["--size", 0], ["--rows", 0], ["--out", tmp_path / "out.xyz"]):
+        assert run_script(PANELS, *common, *mistake) == 2
 
 
 def test_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -240,7 +240,9 @@ def test_mistakes_are_one_line(
     write_images(tmp_path / "sizes", ["0.png", "10.png", "20.png"])
     write_images(tmp_path / "train only" / "train" / "cloudy", ["0.png"])
     write_images(tmp_path / "train only" / "train" / "clear", ["0.png"])
-    small = write_pairs(tmp_path / "small", 2, height=10)
+    small = write_pairs(tmp_path / "small", 2)
+    write_images(small / "cloudy", ["10.png"], height=10)  # the last one
+    write_images(small / "clear", ["10.png"], height=10)
     assert run_script(TEST, "--method", "untouched input") == 2
     assert "is the name of the cloudy images" in squeezed(capsys.readouterr().err)
     assert run_script(TEST, "--baseline", "dark-channel", "--restored", tmp_path / "some") == 2
@@ -250,13 +252,15 @@ def test_mistakes_are_one_line(
     among_images = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "clear", "--out", pairs / "clear" / "scores"]
     assert run_script(TEST, *among_images) == 2
     assert_one_error(capsys.readouterr().err, "lies inside", "choose another")
+    assert run_script(TEST, "--dataset", "clear", "--root", pairs, "--out", pairs / "scores") == 2
+    assert "lies inside" in squeezed(capsys.readouterr().err)
     for arguments, parts in (
         (["--restored", tmp_path / "some"], ["holds no restored image for 1 of 3 test images (20, ...); expected 20.png"]),
         (["--restored", tmp_path / "sizes"], ["0.png is 16x16 and the clear image 0 is 19x26 pixels"]),
         (["--restored", tmp_path / "absent"], ["absent does not exist"]),
         (["--root", tmp_path / "train only"], ["there is no image for test"]),
-        (["--root", small], ["0 cannot be scored", "10x16 pixels, expected at least 11x11"]),
-        (["--protocol", "rsdformer"], ["0 cannot be scored", "rsdformer cannot score 19x26 pixels, expected at least 139x139"]),
+        (["--root", small], ["10 cannot be scored: it is 10x16 pixels, expected at least 11x11"]),
+        (["--protocol", "rsdformer"], ["0 cannot be scored: it is 19x26 pixels, expected at least 139x139"]),
         (["--split", tmp_path / "absent.txt"], ["absent.txt cannot be read as a list of names"]),
         (["--duplicates", listed(tmp_path, "77")], ["names no image that is there"]),
         (["--versus", pairs / "clear" / "0.png"], ["0.png cannot be read as metrics.csv"]),

@@ -56,6 +56,15 @@ def test_validation_is_pairs_alone_under_the_name_of_their_folder(root: Path) ->
     assert not seen & {name.removeprefix("pairs_") for name in data.val.names}
 
 
+def test_folders_of_equal_names_are_told_apart(root: Path) -> None:
+    write_pairs(root / "other" / "pairs", 4)
+    other = PAIRS.replace('"pairs"', '"other/pairs"')
+    data = opened(root, f"{PAIRS}pairs = 1\n{other}pairs = 1\n{PAIRS}pairs = 1\n")
+    for scenes, count in ((data.val, 3), (data.test, 12)):
+        assert len(set(scenes.names)) == count
+        assert {name.split("_")[0] for name in scenes.names} == {"pairs", "pairs-2", "pairs-3"}
+
+
 def test_a_source_can_go_without_validation(root: Path) -> None:
     data = opened(root, f"{PAIRS}pairs = 1\nvalidate = false\n")
     assert (len(data.train), len(data.val)) == (4, 0)
@@ -83,6 +92,7 @@ def test_draws_below_one_are_spread(root: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
+        ("source = [1]", r"source 1 of .* is 1, expected a \[\[source\]\] entry"),
         ("source = 1", r"expected \[\[source\]\] entries"),
         ("", "holds nothing"),
         ("[[source]", "cannot be read as a mixture"),

@@ -64,7 +64,7 @@ def test_files(tmp_path: Path) -> None:
         lines = list(csv.reader(file))
     plain = ["input_psnr", "input_ssim", "restored_psnr", "restored_ssim"]
     assert lines[0] == ["name", *plain, *(f"sui_{column}" for column in plain)]
-    assert lines[1] == ["a", "20.000000", "0.500000", "30.000000", "0.500000", "21.000000", "0.600000", "31.000000", "0.600000"]
+    assert lines[1] == ["a", "20.0", "0.5", "30.0", "0.5", "21.0", "0.6", "31.0", "0.6"]
     assert read_scores(tmp_path / "metrics.csv")["b"]["restored_psnr"] == 30.0
     write_scores(tmp_path, summarise(ROWS), ROWS)
     assert json.loads((tmp_path / "metrics.json").read_text())["protocol"] == "plain"  # an object, no list, for plain alone
@@ -81,6 +81,13 @@ def test_differences_from_another_run() -> None:
     assert "ssim" not in found  # the other run lacks it
     other["d"] = {"input_psnr": math.inf, "restored_psnr": 50.0}
     assert versus(ROWS, Path("metrics.csv"), other)["psnr"]["count"] == 2
+
+
+def test_no_difference_from_itself(tmp_path: Path) -> None:
+    rows = [ImageScores(name, *({"plain": {"psnr": 20 + value / 3}} for _ in range(2))) for name, value in (("a", 1), ("b", 2))]
+    write_scores(tmp_path, summarise(rows), rows)
+    found = versus(rows, tmp_path / "metrics.csv", read_scores(tmp_path / "metrics.csv"))
+    assert found["psnr"] == {"difference": 0.0, "low": 0.0, "high": 0.0, "count": 2}
 
 
 def test_other_images_do_not_compare() -> None:
