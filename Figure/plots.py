@@ -42,11 +42,18 @@ def main(options: PlotOptions) -> None:
 
 
 def training_curves(histories: dict[str, list[dict[str, float]]]) -> Figure:
-    """Validation PSNR over steps; the steps of several runs of one training follow each other."""
+    """Validation PSNR over the steps of runs of which each went on from the one before, in the order of their names."""
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
+    ends: list[tuple[float, float]] = []
     for name, history in histories.items():
-        axes.plot([record["step"] for record in history], [record["val/psnr"] for record in history], marker=".", label=name)
-    axes.set(xlabel="optimizer steps", ylabel="validation PSNR, dB")
+        before = ends[-1][0] if ends else 0.0
+        points = ends[-1:] + [(before + record["step"], record["val/psnr"]) for record in history]
+        axes.plot(*zip(*points, strict=True), marker=".", label=name, markevery=range(len(points) - len(history), len(points)))
+        ends.append(points[-1])
+    axes.set(xlabel="optimizer steps of all runs", ylabel="validation PSNR, dB")
+    low, high = axes.get_ylim()
+    blank = max(0.0, 2 - (high - low)) / 2  # lest tenths of a decibel look like much
+    axes.set(xlim=(0, None), ylim=(low - blank, high + blank))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
