@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby, product
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -70,11 +71,9 @@ def digests(pixels: Tensor) -> tuple[bytes, ...]:
     Args:
         pixels: (bands, H, W) of any type.
     """
-    turned = [side.rot90(quarters, (1, 2)) for side in (pixels, pixels.flip(2)) for quarters in range(4)]
-    return tuple(
-        hashlib.sha256(f"{image.dtype} {tuple(image.shape)}".encode() + image.contiguous().numpy().tobytes()).digest()
-        for image in turned
-    )
+    image = pixels.numpy()  # which turns any type; torch 2.11 does not flip uint16
+    turned = [np.rot90(side, quarters, (1, 2)) for side in (image, np.flip(image, 2)) for quarters in range(4)]
+    return tuple(hashlib.sha256(f"{side.dtype} {side.shape}".encode() + side.tobytes()).digest() for side in turned)
 
 
 def thumbnail(image: Tensor) -> Tensor:
