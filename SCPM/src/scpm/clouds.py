@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloudkit.stores import send
+from scpm.fields import CloudFields
 
 Range = tuple[float, float]
 
@@ -34,7 +35,7 @@ _BOX = 32  # points; each side of the noise is a multiple of it: large enough fo
 _MARGIN = 2  # the noise is periodic, so its box is so much larger than the image
 _CHANCES = (
     "opacity", "even", "floor", "coverage", "softness", "texture", "scale", "slope", "smoothing",
-    "elongation", "direction", "angstrom", "brightness",
+    "elongation", "direction", "angstrom", "brightness", "blueness",
 )  # fmt: skip
 
 
@@ -64,40 +65,43 @@ class Atmosphere(NamedTuple):
 
 @dataclass(frozen=True)
 class CloudOptions:
-    """Ranges from which each cloud is drawn. The defaults cover the real thin clouds of RICE1 and SateHaze1k thin."""
+    """Ranges from which each cloud is drawn. The defaults cover the real thin clouds of RICE, T-CLOUD and SateHaze1k."""
 
-    opacity: Range = (0.02, 0.92)
+    opacity: Range = (0.02, 0.97)
     """Opacity (1 - transmission) of the thick parts at the reference wavelength."""
     opacity_skew: float = 1.2
     """1 draws the opacity evenly over its range; the larger, the more thin clouds among few thick ones."""
-    even_share: float = 0.35
+    even_share: float = 0.25
     """Share of the images under an even veil; the others have patches and streaks."""
     even_floor: Range = (0.75, 1.0)
     """Thickness of the thinnest parts of an even veil, relative to its thick parts."""
-    patchy_floor: Range = (0.0, 0.2)
+    patchy_floor: Range = (0.0, 0.3)
     """The same for patchy clouds: the haze between the patches."""
     coverage: Range = (0.15, 0.95)
     """Share of the image that the patches cover."""
-    softness: Range = (0.25, 1.0)
+    softness: Range = (0.1, 1.0)
     """Width of the edge of a patch, in standard deviations of the noise."""
-    texture: Range = (0.0, 0.5)
+    texture: Range = (0.0, 1.0)
     """Strength of the finer changes of thickness within the cloud."""
-    scale: Range = (96.0, 1024.0)
+    scale: Range = (16.0, 1024.0)
     """Largest scale of the cloud's shapes, in pixels."""
-    slope: Range = (3.0, 4.4)
+    slope: Range = (2.4, 4.4)
     """Fall of the power spectrum with the wavenumber; the larger, the smoother the cloud."""
-    smoothing: Range = (2.0, 6.0)
+    smoothing: Range = (1.0, 6.0)
     """Scale below which no structure is left, in pixels."""
-    elongation: Range = (1.0, 3.5)
+    elongation: Range = (1.0, 4.0)
     """How much longer than wide the shapes are; high values make the streaks of cirrus."""
-    angstrom: Range = (0.0, 1.6)
+    angstrom: Range = (0.0, 2.0)
     """Angstrom exponent; values near the lower end, gray clouds, are drawn most often."""
     even_brightness: Range = (0.4, 1.0)
     """Brightness of an even veil if it were opaque, most often near the upper end; low in images darkened for display."""
     patchy_brightness: Range = (0.7, 1.0)
     """The same for patchy clouds."""
-    tint: float = 0.03
-    """Largest difference of that brightness between the bands."""
+    blueness: Range = (0.0, 0.25)
+    """Brightness that an opaque cloud would lack at the longest wavelength against the shortest; values near the lower end are
+    drawn most often. At the top of the atmosphere thin cloud is bluish, because the air above it scatters blue light."""
+    tint: float = 0.08
+    """Largest difference of that brightness between the bands beside that, of any colour."""
     wavelengths: tuple[float, ...] = (0.655, 0.561, 0.482)
     """Wavelength of each band in micrometres; default: red, green and blue of Landsat 8."""
     reference_wavelength: float = 0.55
@@ -107,7 +111,7 @@ class CloudOptions:
         limits = dict.fromkeys(("even_floor", "patchy_floor", "even_brightness", "patchy_brightness"), (0.0, 1.0)) | {
             "opacity": (0.0, 0.999), "coverage": (0.01, 0.99), "softness": (0.01, 10.0), "texture": (0.0, 3.0),
             "scale": (1.0, 1e6), "slope": (0.0, 10.0), "smoothing": (0.0, 1e6), "elongation": (1.0, 100.0),
-            "angstrom": (-1.0, 4.0),
+            "angstrom": (-1.0, 4.0), "blueness": (0.0, 1.0),
         }  # fmt: skip
         for name, (lowest, highest) in limits.items():
             low, high = getattr(self, name)
@@ -117,8 +121,12 @@ class CloudOptions:
             raise ValueError(f"even_share is {self.even_share}, expected a share in [0, 1].")
         if not 0 < self.opacity_skew < math.inf:
             raise ValueError(f"opacity_skew is {self.opacity_skew}, expected a positive number.")
-        if not 0 <= self.tint <= min(self.even_brightness[0], self.patchy_brightness[0]):
-            raise ValueError(f"tint is {self.tint}, expected at least 0 and at most the lowest brightness.")
+        darkest = min(self.even_brightness[0], self.patchy_brightness[0])
+        if not 0 <= self.tint <= darkest - self.blueness[1]:
+            raise ValueError(
+                f"tint is {self.tint} and the highest blueness {self.blueness[1]}, expected at least 0 and together at most the "
+                f"lowest brightness, {darkest}."
+            )
         if not self.wavelengths or not all(0 < w < math.inf for w in (*self.wavelengths, self.reference_wavelength)):
             raise ValueError(
                 f"wavelengths are {self.wavelengths} and reference_wavelength {self.reference_wavelength}, "
@@ -127,7 +135,12 @@ class CloudOptions:
 
 
 def simulate_clouds(
-    clear: Tensor, seeds: Sequence[int], options: CloudOptions = CloudOptions(), *, draw_on: torch.device | str | None = None
+    clear: Tensor,
+    seeds: Sequence[int],
+    options: CloudOptions = CloudOptions(),
+    *,
+    fields: CloudFields | None = None,
+    draw_on: torch.device | str | None = None,
 ) -> SimulatedClouds:
     """Lay a random thin cloud over each image.
 
@@ -138,6 +151,7 @@ def simulate_clouds(
         clear: floating, (N, C, H, W) in [0, 1], any size. Computed in float32; the results have its dtype and device.
         seeds: N integers, one for each image; the CPU heeds their lower 32 bits.
         options: ranges of the clouds; for other than three bands they must give the wavelengths.
+        fields: real shapes, which take the place of the random ones for a fraction of the seeds.
         draw_on: device that draws the clouds; default that of `clear`, which is fastest. Equal seeds draw equal clouds
             on one kind of device, but CPU and GPU differ: "cpu" fixes the clouds of a validation for all machines.
 
@@ -151,7 +165,7 @@ def simulate_clouds(
             "CloudOptions(wavelengths=...) with one for each band, in micrometres."
         )
     height, width = clear.shape[-2:]
-    atmosphere = draw_atmosphere(height, width, seeds, options, draw_on=draw_on or clear.device)
+    atmosphere = draw_atmosphere(height, width, seeds, options, fields=fields, draw_on=draw_on or clear.device)
     atmosphere = Atmosphere(*(part.to(clear.device) for part in atmosphere))
     clouds = cover(clear.float(), atmosphere)
     return SimulatedClouds(*(part.to(clear.dtype) for part in clouds))
@@ -173,7 +187,13 @@ def cover(clear: Tensor, atmosphere: Atmosphere) -> SimulatedClouds:
 
 
 def draw_atmosphere(
-    height: int, width: int, seeds: Sequence[int], options: CloudOptions, *, draw_on: torch.device | str = "cpu"
+    height: int,
+    width: int,
+    seeds: Sequence[int],
+    options: CloudOptions,
+    *,
+    fields: CloudFields | None = None,
+    draw_on: torch.device | str = "cpu",
 ) -> Atmosphere:
     """Draw one atmosphere for each seed, float32 on the device of the draw; see `simulate_clouds`."""
     chance, tints, noise = _draw(height, width, seeds, len(options.wavelengths), torch.device(draw_on))
@@ -183,10 +203,22 @@ def draw_atmosphere(
     fine = F.interpolate(coarse, scale_factor=_CELL, mode="bicubic")  # cubic, because linear would show the grid
     inside = fine[..., _CELL : _CELL + height, _CELL : _CELL + width]  # away from the replicated border
     optical_depth = inside.clamp_min(0)  # cubics overshoot
+    if fields is not None:
+        for number, seed in enumerate(seeds):
+            if (drawn := fields.draw(height, width, int(seed))) is not None:
+                optical_depth[number] = send(drawn, optical_depth.device)
+
     relative = send(torch.tensor(options.wavelengths), noise.device).view(1, -1, 1, 1) / options.reference_wavelength
     angstrom = _between(options.angstrom, chance["angstrom"] ** 2)
     brightness = _between_either(even, options.even_brightness, options.patchy_brightness, 1 - chance["brightness"] ** 1.5)
-    return Atmosphere(torch.exp(-optical_depth * relative**-angstrom), brightness - options.tint * tints)
+    blueness = _between(options.blueness, chance["blueness"] ** 2) * _from_blue_to_red(relative)
+    return Atmosphere(torch.exp(-optical_depth * relative**-angstrom), brightness - blueness - options.tint * tints)
+
+
+def _from_blue_to_red(wavelengths: Tensor) -> Tensor:
+    """0 at the shortest of the wavelengths, 1 at the longest; 0 where they are equal."""
+    shortest, longest = torch.aminmax(wavelengths)
+    return (wavelengths - shortest) / (longest - shortest).clamp_min(1e-6)
 
 
 def _draw(
