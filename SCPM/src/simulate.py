@@ -52,11 +52,15 @@ class SimulateOptions:
     """Replace what an earlier run of this script left in the folder."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
     """Ranges of the physical clouds."""
+    fields: Path | None = None
+    """Folder of opacity maps of real clouds (SCPM/src/extract_clouds.py), from which some physical clouds take their shape."""
+    fields_fraction: float = 0.3
+    """Fraction of the physical clouds that do, where --fields is given."""
 
     def __post_init__(self) -> None:
         require_positive(copies=self.copies)
         require_not_negative(seed=self.seed)
-        check_clouds(self.backend, self.clouds, simulated=True)
+        check_clouds(self.backend, self.clouds, self.fields, self.fields_fraction, simulated=True)
         clear, out = self.clear.resolve(), self.out.resolve()
         if clear == out or clear in out.parents or out in clear.parents:
             raise ValueError(f"out ({self.out}) and clear ({self.clear}) lie in each other; choose separate folders.")
@@ -65,7 +69,7 @@ class SimulateOptions:
 def main(options: SimulateOptions) -> None:
     """Simulate, and put the finished folders in place only when all went well."""
     device = choose_device(options.device)
-    simulate = simulator(options.backend, options.clouds)
+    simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
     files = named_images(options.clear)
     _check_free(options.out, overwrite=options.overwrite)
     with _all_or_nothing(options.out) as folder:

@@ -47,7 +47,12 @@ def test_three_files_of_one_name_for_each_image(clear: Path, tmp_path: Path) -> 
 def test_files_hold_a_cloud_and_its_thickness(clear: Path, tmp_path: Path) -> None:
     """Gray clouds of known colour: the thickness can be found again from the cloudy and the clear file."""
     options = CloudOptions(
-        angstrom=(0.0, 0.0), even_brightness=(1.0, 1.0), patchy_brightness=(1.0, 1.0), tint=0.0, opacity=(0.5, 0.9)
+        angstrom=(0.0, 0.0),
+        even_brightness=(1.0, 1.0),
+        patchy_brightness=(1.0, 1.0),
+        tint=0.0,
+        blueness=(0.0, 0.0),
+        opacity=(0.5, 0.9),
     )
     main(SimulateOptions(clear=clear, out=tmp_path / "out", clouds=options))
     for name in ("b.png", "sea_a1.png", "town_a1.png"):
@@ -135,7 +140,7 @@ def test_clouds_are_those_of_the_package(clear: Path, tmp_path: Path, monkeypatc
     """The command line's ranges reach the simulation, and each image has a seed of its own."""
     seen: list[tuple[int, CloudOptions]] = []
 
-    def spy(images: torch.Tensor, seeds: list[int], options: CloudOptions) -> object:
+    def spy(images: torch.Tensor, seeds: list[int], options: CloudOptions, *, fields: None) -> object:
         seen.append((seeds[0], options))
         return simulate_clouds(images, seeds, options)
 

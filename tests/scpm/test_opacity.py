@@ -7,10 +7,10 @@ from torch import Tensor
 from cloudkit.scoring.metrics import correlation
 from scpm import CloudOptions, simulate_clouds
 from scpm.clouds import cover, draw_atmosphere
-from thiefcloud.opacity import estimate_brightness, estimate_opacity, smoothed
+from scpm.opacity import estimate_brightness, estimate_opacity, smoothed
 
 PATCHY = CloudOptions(even_share=0.0, opacity=(0.4, 0.8), scale=(64.0, 256.0))
-EVEN = CloudOptions(even_share=1.0, opacity=(0.05, 0.8))
+EVEN = CloudOptions(even_share=1.0, opacity=(0.05, 0.8), tint=0.03, blueness=(0.0, 0.0), texture=(0.0, 0.5))
 
 
 def ground(seed: int, size: int = 96) -> Tensor:
