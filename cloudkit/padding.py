@@ -7,11 +7,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+MARGIN = 16  # pixels; about as far as a network sees that its convolutions' zeros are no image
+
 
 def at_any_size(
     model: nn.Module, images: Tensor, multiple: int, outputs_of: Callable[[Tensor], Sequence[Tensor]]
 ) -> tuple[Tensor, ...]:
-    """Run a network on images of any size.
+    """Run a network on images of any size, within a reflected margin, so that its maps have no frame along the border.
 
     Args:
         model: the network, on any device; it runs in eval mode.
@@ -29,21 +31,21 @@ def at_any_size(
     batch = images if images.ndim == 4 else images[None]
     height, width = images.shape[-2:]
     with inference(model):
-        outputs = outputs_of(pad_to_multiple(batch.to(next(model.parameters())), multiple))
-    cropped = tuple(output[..., :height, :width].to(images) for output in outputs)
+        outputs = outputs_of(with_margin(batch.to(next(model.parameters())), multiple))
+    cropped = tuple(output[..., MARGIN : MARGIN + height, MARGIN : MARGIN + width].to(images) for output in outputs)
     return cropped if images.ndim == 4 else tuple(output[0] for output in cropped)
 
 
-def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Extend (N, C, H, W) at the bottom and right to multiples of `multiple`.
+def with_margin(images: Tensor, multiple: int) -> Tensor:
+    """Extend (N, C, H, W) by `MARGIN` on each side, and at the bottom and right on to multiples of `multiple`.
 
     The border is reflected, or repeated along an axis that is too short to reflect.
     """
     height, width = images.shape[-2:]
-    for axis, extra in ((-1, -width % multiple), (-2, -height % multiple)):
-        if extra:
-            mode = "reflect" if extra < images.shape[axis] else "replicate"
-            images = F.pad(images, (0, extra, 0, 0) if axis == -1 else (0, 0, 0, extra), mode=mode)
+    for axis, size in ((-1, width), (-2, height)):
+        before, after = MARGIN, MARGIN + -(size + 2 * MARGIN) % multiple
+        mode = "reflect" if after < size else "replicate"
+        images = F.pad(images, (before, after, 0, 0) if axis == -1 else (0, 0, before, after), mode=mode)
     return images
 
 

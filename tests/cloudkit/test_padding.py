@@ -3,27 +3,26 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from cloudkit.padding import check_unit_images, inference, pad_to_multiple
+from cloudkit.padding import MARGIN, check_unit_images, inference, with_margin
 
 
-def test_short_sides_by_hand() -> None:
-    row = torch.tensor([1.0, 2, 3, 4, 5]).view(1, 1, 1, 5)
-    padded = pad_to_multiple(row, 4)
-    assert padded.shape == (1, 1, 4, 8)
-    assert padded[0, 0].tolist() == [[1, 2, 3, 4, 5, 4, 3, 2]] * 4  # one row is too short to reflect
-    assert pad_to_multiple(row[..., :3], 5)[0, 0, 0].tolist() == [1, 2, 3, 2, 1]  # the most that three pixels can reflect
-
-
-@pytest.mark.parametrize(("height", "width"), [(5, 5), (13, 9), (8, 15), (16, 24)])
-def test_border_is_reflected(height: int, width: int) -> None:
+@pytest.mark.parametrize(("height", "width"), [(24, 48), (32, 40), (37, 45)])
+def test_margin_is_reflected(height: int, width: int) -> None:
     images = torch.rand(2, 3, height, width)
-    assert torch.equal(pad_to_multiple(images, 8), F.pad(images, (0, -width % 8, 0, -height % 8), mode="reflect"))
+    after = (MARGIN + -width % 8, MARGIN + -height % 8)
+    wanted = F.pad(images, (MARGIN, after[0], MARGIN, after[1]), mode="reflect")
+    assert torch.equal(with_margin(images, 8), wanted)
 
 
-@pytest.mark.parametrize("size", range(1, 5))
+@pytest.mark.parametrize("size", [1, 5, MARGIN])
 def test_border_is_repeated_where_it_is_too_short_to_reflect(size: int) -> None:
-    images = torch.rand(1, 2, size, 8)
-    assert torch.equal(pad_to_multiple(images, 8), F.pad(images, (0, 0, 0, 8 - size), mode="replicate"))
+    images = torch.rand(1, 2, size, 48)
+    rows = F.pad(images, (0, 0, MARGIN, MARGIN + -size % 8), mode="replicate")
+    assert torch.equal(with_margin(images, 8), F.pad(rows, (MARGIN, MARGIN, 0, 0), mode="reflect"))
+
+
+def test_sides_become_multiples() -> None:
+    assert with_margin(torch.rand(1, 1, 33, 100), 8).shape == (1, 1, 72, 136)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import torch.nn.functional as F
 
 from scpm import SCPM, detect
 
-IMAGES = torch.rand(2, 3, 24, 16, generator=torch.Generator().manual_seed(0))
+IMAGES = torch.rand(2, 3, 24, 40, generator=torch.Generator().manual_seed(0))
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +13,8 @@ def model() -> SCPM:
     torch.manual_seed(0)
     model = SCPM().eval()
     with torch.no_grad():
-        raw, head = model(IMAGES).thickness, model.head.state_dict()
+        padded = F.pad(IMAGES, (16, 16, 16, 16), mode="reflect")
+        raw, head = model(padded).thickness[..., 16:-16, 16:-16], model.head.state_dict()
     head = {"weight": head["weight"] / raw.std(), "bias": (head["bias"] - raw.mean()) / raw.std() + 0.5}
     model.head.load_state_dict(head)  # mean 0.5, deviation 1
     return model
@@ -29,19 +30,15 @@ def test_any_size_alone_and_in_a_batch(model: SCPM, size: tuple[int, int]) -> No
         torch.testing.assert_close(detect(model, images[index]), batch[index], rtol=0, atol=1e-4)
 
 
-def test_thickness_is_the_network_s_output_clamped(model: SCPM) -> None:
+@pytest.mark.parametrize("size", [(24, 40), (37, 45)])
+def test_thickness_is_that_within_a_reflected_margin_clamped(model: SCPM, size: tuple[int, int]) -> None:
+    image = torch.rand(1, 3, *size)
+    padded = F.pad(image, (16, 16 + -size[1] % 8, 16, 16 + -size[0] % 8), mode="reflect")
     with torch.no_grad():
-        raw = model(IMAGES).thickness
-    assert raw.min() < 0
-    assert raw.max() > 1
-    torch.testing.assert_close(detect(model, IMAGES), raw.clamp(0, 1), rtol=0, atol=1e-6)
-
-
-def test_border_is_reflected(model: SCPM) -> None:
-    image = torch.rand(1, 3, 13, 22)
-    with torch.no_grad():
-        expected = model(F.pad(image, (0, 2, 0, 3), mode="reflect")).thickness[..., :13, :22].clamp(0, 1)
-    torch.testing.assert_close(detect(model, image), expected, rtol=0, atol=1e-6)
+        expected = model(padded).thickness[..., 16 : 16 + size[0], 16 : 16 + size[1]]
+    assert expected.min() < 0
+    assert expected.max() > 1
+    torch.testing.assert_close(detect(model, image), expected.clamp(0, 1), rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
