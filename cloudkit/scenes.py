@@ -40,6 +40,24 @@ class Scenes(Sequence[Scene]):
         return len(self.names)
 
 
+class JoinedScenes(Scenes):
+    """The scenes of several sequences, one after the other.
+
+    Args:
+        parts: the sequences; their names differ.
+    """
+
+    def __init__(self, parts: Sequence[Scenes]) -> None:
+        self._scenes = [(part, index) for part in parts for index in range(len(part))]
+        self.names = [name for part in parts for name in part.names]
+        self.folders = {folder for part in parts for folder in part.folders}
+
+    def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
+        """Read a scene. Raises as its own sequence does."""
+        part, own = self._scenes[index]
+        return part[own]
+
+
 class PairScenes(Scenes):
     """Scenes from pairs of files.
 

@@ -75,7 +75,9 @@ def open_images(options: PriorTestOptions) -> tuple[Sequence[str], Reader, list[
         files = find_clear(root)["test"]
         if not files:
             raise DataError(f"{root} has train/ but no test/ to score; name the folder of the images themselves.")
-        scenes = scpm.SimulatedScenes(files, scpm.simulator(options.backend, options.clouds), "thickness")
+        scenes = scpm.SimulatedScenes(
+            files, scpm.simulator(options.backend, options.clouds, options.fields, options.fields_fraction), "thickness"
+        )
         note = [f"{root}: fixed clouds are simulated over {len(scenes)} clear images"]
         if options.clear is None:
             note.append("these are the sample chips; name your own images with --images DIR, --pairs DIR or --clear DIR")

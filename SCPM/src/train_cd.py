@@ -2,6 +2,7 @@
 
     python SCPM/src/train_cd.py                                   # the sample chips, a few minutes on two CPU cores
     python SCPM/src/train_cd.py --clear DIR --out runs/my-scpm    # your clear images, the paper's recipe
+    python SCPM/src/train_cd.py --mixture FILE --root DIR         # the clear images of several data sets, as the file says
     python SCPM/src/train_cd.py --pairs DIR                       # cloudy/ and thickness/ made beforehand
     python SCPM/src/train_cd.py --out runs/my-scpm --resume       # go on after an interruption
     torchrun --nproc-per-node 2 SCPM/src/train_cd.py --clear DIR  # two GPUs
@@ -10,6 +11,7 @@ The run's folder holds best.pt (for ThiefCloud/train.py --prior), last.pt, optio
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +19,11 @@ from torch import Tensor, nn
 
 import scpm
 from cloudkit.batches import ImageStore, Sampler
-from cloudkit.cli import SAMPLE, plain, run
-from cloudkit.datasets import find_clear
+from cloudkit.cli import plain, run
 from cloudkit.distributed import World, join_world
-from cloudkit.pairs import DataError
 from cloudkit.panels import side_by_side
 from cloudkit.runs import LAST, RunFolder, check_folder, training_parser
-from cloudkit.scenes import PairScenes, Scene, check_scenes, mean_scores
+from cloudkit.scenes import Scene, check_scenes, mean_scores
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from scpm.options import OUT, PRESETS, PriorTrainOptions
@@ -80,45 +80,34 @@ def main(options: PriorTrainOptions) -> None:
 
 def open_data(options: PriorTrainOptions, world: World) -> tuple[Callable[[int], Batch], Sequence[Scene]]:
     """The batch of any step, and the validation scenes."""
-    simulate = scpm.simulator(options.backend, options.clouds)
-    files: list[tuple] = []
-    scenes: Sequence[Scene]
-    if options.pairs is not None:
-        splits = scpm.find_thickness_pairs(options.pairs)
-        files, scenes, note = (
-            [(p.cloudy, p.clear) for p in splits.train],
-            PairScenes(splits.val, truth_bands=1),
-            splits.note,
-        )
-    else:
-        root = options.clear or SAMPLE
-        parts = find_clear(root)
-        files, scenes = (
-            [(path,) for path in parts["train"].values()],
-            scpm.SimulatedScenes(parts["val"], simulate, "thickness"),
-        )
-        note = f"{root}: clouds are simulated over {len(files)} clear images, {len(scenes)} others serve for validation"
-    if not files or not scenes:
-        raise DataError(f"{options.pairs or options.clear or SAMPLE}: expected at least two images to train on.")
+    data = scpm.open_prior_data(options)
     if world.is_main:
-        print(note)
-        if options.clear is None and options.pairs is None:
+        print(data.note)
+        if options.clear is None and options.pairs is None and options.mixture is None:
             print("these are the sample chips; name your own images with --clear DIR (clear ones) or --pairs DIR")
+
+    files = list(dict.fromkeys(sample.files for sample in data.train))
+    numbers = {paths: number for number, paths in enumerate(files)}
     bands = (3, 1)[: len(files[0])]
     store = ImageStore(files, bands, options.crop, world.device, store=options.store, show_progress=world.is_main)
     if world.is_main:
         print(store.note)
-    sampler = Sampler(len(store), options.batch, seed=options.seed, phase=0, world=world)
+    sampler = Sampler(len(data.train), options.batch, seed=options.seed, phase=0, world=world)
 
     def batch_of(step: int) -> Batch:
         draws = sampler.draws(step)
-        crops = store.crops(draws)
+        samples = [data.train[draw.index] for draw in draws]
+        crops = store.crops([replace(draw, index=numbers[samples[n].files]) for n, draw in enumerate(draws)])
         if options.pairs is not None:
             return crops[0], crops[1]
-        clouds = simulate(crops[0], [draw.seed() for draw in draws])
-        return clouds.cloudy, clouds.thickness
 
-    return batch_of, scenes
+        cloudy, thickness = crops[0], torch.zeros_like(crops[0][:, :1])
+        if covered := [number for number, sample in enumerate(samples) if sample.simulated]:
+            clouds = data.simulate(cloudy[covered], [draws[number].seed() for number in covered])
+            cloudy[covered], thickness[covered] = clouds
+        return cloudy, thickness
+
+    return batch_of, data.val
 
 
 def make_optimizer(options: PriorTrainOptions, model: nn.Module) -> torch.optim.Optimizer:
@@ -157,7 +146,7 @@ def pictures(model: SCPM, scenes: Sequence[Scene], count: int = 4) -> dict[str, 
 
 def preset_of(given: Mapping[str, str]) -> str:
     """Quick for the sample chips, else the paper's recipe."""
-    return given.get("preset", "paper" if "clear" in given or "pairs" in given else "quick")
+    return given.get("preset", "paper" if given.keys() & {"clear", "pairs", "mixture"} else "quick")
 
 
 if __name__ == "__main__":

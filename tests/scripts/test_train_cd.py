@@ -152,9 +152,9 @@ def test_pairs_made_beforehand(tmp_path: Path, folders: tuple[str, str], capsys:
 def test_pairs_that_one_could_not_learn_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one = write_thickness_pairs(tmp_path / "one", 1)
     assert run_script(TRAIN_CD, "--pairs", one, *SMALL, "--out", tmp_path / "run") == 2
-    assert_one_error(capsys.readouterr().err, "expected at least two images to train on")
+    assert_one_error(capsys.readouterr().err, "expected at least one image to train on, and another for validation")
     assert run_script(TRAIN_CD, "--clear", one / "cloudy", *SMALL, "--out", tmp_path / "run") == 2
-    assert_one_error(capsys.readouterr().err, "expected at least two images to train on")
+    assert_one_error(capsys.readouterr().err, "expected at least one image to train on, and another for validation")
     sizes = write_thickness_pairs(tmp_path / "sizes", 3)
     write_images(sizes / "thickness", ["0.png", "10.png", "20.png"], bands=1, width=24)
     assert run_script(TRAIN_CD, "--pairs", sizes, *SMALL, "--out", tmp_path / "run") == 2
@@ -199,6 +199,7 @@ def test_bare_commands_take_the_sample_chips(
     runs = tmp_path / "runs"
     for module, name, value in (
         (cloudkit.cli, "SAMPLE", chips),
+        (scpm.data, "SAMPLE", chips),
         (thiefcloud.options, "SAMPLE", chips),
         (scpm.options, "OUT", runs / "scpm"),
         (thiefcloud.options, "OUT", runs / "thiefcloud"),

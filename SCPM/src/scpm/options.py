@@ -4,25 +4,26 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive
+from cloudkit.checks import require_apart, require_decay, require_multiple, require_not_negative, require_positive, require_share
 from cloudkit.cli import RUNS
 from cloudkit.stores import Store
 from cloudkit.training import Precision
 from scpm.clouds import CloudOptions
-from scpm.data import Backend
 from scpm.model import FACTOR
 
+Backend = Literal["physical", "scg"]
 OUT = RUNS / "scpm"
 
 
-def check_clouds(backend: Backend, clouds: CloudOptions, *, simulated: bool) -> None:
+def check_clouds(backend: Backend, clouds: CloudOptions, fields: Path | None, fields_fraction: float, *, simulated: bool) -> None:
     """Raise ValueError unless the options of simulated clouds fit RGB images and have an effect."""
+    require_share(fields_fraction=fields_fraction)
     if len(clouds.wavelengths) != 3:
         raise ValueError(f"--clouds.wavelengths are {clouds.wavelengths}, expected three: of red, green and blue.")
-    if not simulated and (backend != "physical" or clouds != CloudOptions()):
-        raise ValueError("--backend and --clouds have no effect here: no clouds are simulated; leave them out.")
-    if backend == "scg" and clouds != CloudOptions():
-        raise ValueError("--clouds has no effect on --backend scg; leave it out.")
+    if not simulated and (backend != "physical" or clouds != CloudOptions() or fields is not None):
+        raise ValueError("--backend, --clouds and --fields have no effect here: no clouds are simulated; leave them out.")
+    if backend == "scg" and (clouds != CloudOptions() or fields is not None):
+        raise ValueError("--clouds and --fields have no effect on --backend scg; leave them out.")
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,13 @@ class PriorTrainOptions:
     """How SCPM is trained."""
 
     clear: Path | None = None
-    """Folder of clear images; clouds are simulated over them afresh for every batch. Default, without --pairs: data/sample."""
+    """Folder of clear images; clouds are simulated over them afresh for every batch. Default, without --pairs and --mixture:
+    data/sample."""
+    mixture: Path | None = None
+    """TOML file that names several data sets, whose clear images serve as it says under "simulated" and "clear"; see
+    checkpoints/recipes."""
+    root: Path | None = None
+    """Folder that holds the data sets of --mixture."""
     pairs: Path | None = None
     """Folder with cloudy/ and thickness/ (or T_Simulated/ and T_Cmask/) to train on instead."""
     out: Path | None = None
@@ -57,6 +64,10 @@ class PriorTrainOptions:
     """Cloud simulation: our own, or satellite-cloud-generator as in the paper (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
     """What clouds our own simulation draws."""
+    fields: Path | None = None
+    """Folder of opacity maps of real clouds (SCPM/src/extract_clouds.py), from which some simulated clouds take their shape."""
+    fields_fraction: float = 0.3
+    """Fraction of the simulated clouds that do, where --fields is given."""
     precision: Precision = "auto"
     """Arithmetic; auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
     device: str = "auto"
@@ -69,13 +80,15 @@ class PriorTrainOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
-        if self.clear is not None and self.pairs is not None:
-            raise ValueError("--clear and --pairs exclude each other: clouds are simulated, or read.")
+        if sum(source is not None for source in (self.clear, self.mixture, self.pairs)) > 1:
+            raise ValueError("--clear, --mixture and --pairs exclude each other; give one of them.")
+        if (self.mixture is None) != (self.root is None):
+            raise ValueError("--mixture FILE and --root DIR belong together; give both or neither.")
         require_positive(steps=self.steps, batch=self.batch, crop=self.crop, lr=self.lr, save_every=self.save_every)
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
         require_not_negative(seed=self.seed)
-        check_clouds(self.backend, self.clouds, simulated=self.pairs is None)
+        check_clouds(self.backend, self.clouds, self.fields, self.fields_fraction, simulated=self.pairs is None)
 
 
 PRESETS = {
@@ -103,6 +116,10 @@ class PriorTestOptions:
     """Cloud simulation: our own, or satellite-cloud-generator (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
     """What clouds our own simulation draws."""
+    fields: Path | None = None
+    """Folder of opacity maps of real clouds (SCPM/src/extract_clouds.py), from which some simulated clouds take their shape."""
+    fields_fraction: float = 0.3
+    """Fraction of the simulated clouds that do, where --fields is given."""
     device: str = "auto"
     """auto, cpu, cuda, cuda:1, ..."""
 
@@ -110,6 +127,12 @@ class PriorTestOptions:
         """Reject contradictions."""
         if sum(folder is not None for folder in (self.images, self.pairs, self.clear)) > 1:
             raise ValueError("--images, --pairs and --clear exclude each other; give one of them.")
-        check_clouds(self.backend, self.clouds, simulated=self.images is None and self.pairs is None)
+        check_clouds(
+            self.backend,
+            self.clouds,
+            self.fields,
+            self.fields_fraction,
+            simulated=self.images is None and self.pairs is None,
+        )
         for folder in (self.images, self.pairs, self.clear):
             require_apart(self.out, folder)

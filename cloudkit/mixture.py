@@ -4,30 +4,34 @@
 dataset = "rice1"             # as --dataset, or "clear" for a folder of clear images alone
 folder = "RICE1"              # below --root; beside this file if it begins with "./" or "../"
 pairs = 4                     # a pass over the mixture draws each pair four times,
+veiled = 1                    # once more with a simulated cloud over the cloudy image,
 simulated = 1                 # each clear image once under simulated clouds,
 clear = 0.25                  # and every fourth as input and as truth: what is clear is to be left alone
 split = "rice1-train.txt"     # list of names, beside this file; optional, as is held_out
 keep_opaque = true            # where the cloud of a pair lets no light through, it is the truth itself; optional
-validate = false              # train on all, where else some pairs would serve for validation; optional
+validate = false              # train on all images; optional. Default: true where pairs are drawn, so that some images serve
+                              # for validation: pairs, or clear ones under fixed simulated clouds; "all": they all do, none trains
 """
 
+import itertools
 import math
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Literal, TypeVar, get_args
 
-from cloudkit.datasets import LAYOUTS, NamedSet
-from cloudkit.pairs import DataError
-from cloudkit.splits import Choice
+from cloudkit.datasets import LAYOUTS, NamedSet, find_clear, find_folder, find_named
+from cloudkit.pairs import DataError, Pair
+from cloudkit.splits import Choice, Splits
 
-Use = Literal["pairs", "simulated", "clear"]
+Use = Literal["pairs", "veiled", "simulated", "clear"]
 USES = get_args(Use)
-_SWITCHES = ("validate", "keep_opaque")
+CLEAR_USES: tuple[Use, ...] = ("simulated", "clear")  # of which a clear image is all that is needed
 PairSet = NamedSet | Literal["folder", "clear"]
 CLEAR: Literal["clear"] = "clear"
 DATASETS = (*LAYOUTS, "folder", CLEAR)
+ALLOWED = (True, False, "all")  # values of validate
 MOST = 1000  # draws of one place in a pass; more is a slip
 T = TypeVar("T")
 
@@ -44,8 +48,8 @@ class Source:
     """How often a pass draws a place for each use, in the mean."""
     choice: Choice
     """Lists of names."""
-    validate: bool
-    """Whether pairs without a validation part of their own give some of training."""
+    validate: bool | Literal["all"]
+    """Whether some of the training images serve for validation, or all: pairs, or clear ones under fixed simulated clouds."""
     keep_opaque: bool
     """Whether the truth of its pairs is the cloud where that lets no light through."""
 
@@ -83,24 +87,32 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
     kinds: dict[str, tuple[type, ...]] = {
         **dict.fromkeys(("dataset", "folder", *lists), (str,)),
         **dict.fromkeys(USES, (int, float)),
-        **dict.fromkeys(_SWITCHES, (bool,)),
+        "keep_opaque": (bool,),
+        "validate": (bool, str),
     }
     if unknown := sorted(entry.keys() - kinds.keys()):
         raise DataError(f"{where} says {', '.join(unknown)}, expected only {', '.join(kinds)}.")
     for name, value in entry.items():
-        if type(value) not in kinds[name] or (name in USES and not 0 <= value <= MOST):
-            wanted = f"a number from 0 to {MOST}" if name in USES else "true or false" if name in _SWITCHES else "text in quotes"
-            raise DataError(f"{where} says {name} = {value!r}, expected {wanted}.")
+        if (
+            type(value) not in kinds[name]
+            or (name in USES and not 0 <= value <= MOST)
+            or (name == "validate" and value not in ALLOWED)
+        ):
+            raise DataError(f"{where} says {name} = {value!r}, expected {_wanted(name)}.")
     if missing := [name for name in ("dataset", "folder") if name not in entry]:
         raise DataError(f'{where} has no {" and no ".join(missing)}, expected for example dataset = "rice1", folder = "RICE1".')
     if entry["dataset"] not in DATASETS:
         raise DataError(f"{where} says dataset = {entry['dataset']!r}, expected one of {', '.join(DATASETS)}.")
     draws: dict[Use, float] = {use: entry[use] for use in USES if entry.get(use)}
-    if not draws:
-        raise DataError(f"{where} draws nothing, expected at least one of {', '.join(USES)} with a number above 0.")
-    if entry["dataset"] == CLEAR and "pairs" in draws:
+    if bool(draws) == (entry.get("validate") == "all"):
+        raise DataError(
+            f"{where} draws {', '.join(draws) or 'nothing'}, expected at least one of {', '.join(USES)} with a number above 0, "
+            'or none of them and validate = "all".'
+        )
+    of_pairs = draws.keys() & {"pairs", "veiled"}
+    if entry["dataset"] == CLEAR and of_pairs:
         raise DataError(f"{where} holds clear images alone, which are no pairs; expected only simulated or clear.")
-    if entry.get("keep_opaque") and "pairs" not in draws:
+    if entry.get("keep_opaque") and not of_pairs:
         raise DataError(
             f"{where} says keep_opaque = true, which is of pairs, and draws none; expected pairs with a number above 0."
         )
@@ -111,4 +123,49 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
         raise DataError(
             f"{where} names {entry['folder']}, which is no folder as seen from that file: mend it, or name one below --root."
         )
-    return Source(entry["dataset"], folder, draws, choice, entry.get("validate", True), entry.get("keep_opaque", False))
+    validate = entry.get("validate", bool(of_pairs))
+    return Source(entry["dataset"], folder, draws, choice, validate, entry.get("keep_opaque", False))
+
+
+def _wanted(name: str) -> str:
+    """What a key of a source may say, for messages."""
+    if name in USES:
+        return f"a number from 0 to {MOST}"
+    return {"validate": 'true, false or "all"', "keep_opaque": "true or false"}.get(name, "text in quotes")
+
+
+def open_source(source: Source) -> tuple[list[Pair], list[Pair], Splits]:
+    """The pairs of a source that train, those that serve for validation, and all parts. Raises DataError."""
+    splits = find_pairs(source.dataset, source.folder, source.choice)
+    if source.validate == "all":
+        return [], splits.train + splits.val, splits
+    if source.validate:
+        return splits.train, splits.val, splits
+    return splits.train + splits.val, [], splits
+
+
+def find_pairs(dataset: PairSet, folder: Path, choice: Choice) -> Splits:
+    """The pairs of a data set of the field, or of one's own; of clear images alone each is both halves of its pair.
+
+    Raises:
+        DataError: they are not as expected.
+    """
+    if dataset == CLEAR:
+        parts = find_clear(folder, choice)
+        counts = ", ".join(f"{len(files)} {part}" for part, files in parts.items())
+        pairs = {part: [Pair(name, path, path) for name, path in files.items()] for part, files in parts.items()}
+        return Splits(**pairs, note=f"{folder}: clear images ({counts})")
+    return find_folder(folder, choice) if dataset == "folder" else find_named(dataset, folder, choice)
+
+
+def named_apart(sources: Iterable[tuple[str, Sequence[Pair]]]) -> list[Pair]:
+    """The pairs of titled sources under names that begin with the title, which is numbered where names would be alike."""
+    found: list[Pair] = []
+    for title, pairs in sources:
+        taken = {pair.name.casefold() for pair in found}
+        for distinct in itertools.chain([title], (f"{title}-{number}" for number in itertools.count(2))):
+            named = [replace(pair, name=f"{distinct}_{pair.name}") for pair in pairs]
+            if taken.isdisjoint(pair.name.casefold() for pair in named):
+                found += named
+                break
+    return found

@@ -5,10 +5,10 @@ import torch
 
 from cloudkit.batches import Sampler
 from cloudkit.distributed import World
+from cloudkit.mixture import read_mixture
 from cloudkit.pairs import DataError
 from tests.helpers import write_images, write_pairs
 from thiefcloud.data import Data, TrainingBatches, open_data
-from thiefcloud.mixture import read_mixture
 from thiefcloud.options import DataOptions
 
 
@@ -107,7 +107,7 @@ def test_draws_below_one_are_spread(root: Path) -> None:
         (f'{LAND}clear = "1"', "expected a number"),
         (f"{PAIRS}pairs = 1\nkeep_opaque = 1", "says keep_opaque = 1, expected true or false"),
         (f"{LAND}clear = 1\nkeep_opaque = true", "says keep_opaque = true, which is of pairs, and draws none"),
-        (f"{LAND}clear = 1\nvalidate = 1", "says validate = 1, expected true or false"),
+        (f"{LAND}clear = 1\nvalidate = 1", 'says validate = 1, expected true, false or "all"'),
         (f"{LAND}pairs = 1", "no pairs"),
         (f"{PAIRS}pairs = 1\n{LAND}split = 3", "says split = 3, expected text"),
         (f'{LAND}clear = 1\nsplit = "absent.txt"', "absent.txt"),
