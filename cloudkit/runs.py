@@ -21,7 +21,7 @@ from cloudkit.files import write_json, write_text
 Options = TypeVar("Options")
 OPTIONS_FILE, HISTORY, LAST, BEST = "options.json", "history.json", "last.pt", "best.pt"
 # Options that make another run of it: they say what is trained, and are over and done with once a run has begun.
-_FIXED = {"dataset", "preset", "backend", "clouds", "optimizer", "network", "residual", "veil"}
+_FIXED = {"dataset", "preset", "backend", "clouds", "optimizer", "network", "residual"}
 _FIXED |= {"prior", "untrained_prior", "no_prior", "pretrained"}
 
 
@@ -43,12 +43,14 @@ def training_parser(
     """
 
     def parse(arguments: Sequence[str]) -> Options:
-        given = peek(arguments, "preset", "dataset", "clear", "pairs", "out")
+        given = peek(arguments, "preset", "dataset", "clear", "pairs", "mixture", "out")
         if "--resume" in arguments:
             saved = read_options(kind, Path(given.get("out", default_out)))
             options = tyro.cli(kind, args=arguments, default=saved, description=description)
             for name, old, new in _differences(saved, options):
-                if name in _FIXED or (name in ("clear", "pairs") and None in (old, new)):
+                other_source = name in ("clear", "pairs", "mixture") and None in (old, new)
+                other_network = name == "epochs_inversion" and 0 in (old, new)
+                if name in _FIXED or other_source or other_network:
                     raise UserError(f"the run has {name} = {old}, which --resume cannot change to {new}; start another run.")
                 print(f"resuming with {name} = {new} instead of {old}")
             return options

@@ -124,12 +124,21 @@ class Trainee(Generic[Network]):
         self.averaged = Averaged(model, ema) if ema > 0 else None
         self.progress = Progress()
         self.optimizer: torch.optim.Optimizer
+        self.largest_gradient = math.inf
         self.parallel: nn.Module = model
 
-    def begin_phase(self, optimizer: torch.optim.Optimizer) -> None:
-        """Take the phase's optimizer; call after what is frozen and what is not has been set."""
-        self.optimizer = optimizer
-        self.parallel = self.world.wrap(self.model)
+    def begin_phase(
+        self, optimizer: torch.optim.Optimizer, part: nn.Module | None = None, *, largest_gradient: float = math.inf
+    ) -> None:
+        """Take the phase's optimizer; call after what is frozen and what is not has been set.
+
+        Args:
+            optimizer: of what learns in this phase.
+            part: module that the losses are given instead of the network, if only a part of it is to run.
+            largest_gradient: norm of all gradients together, to which larger ones are scaled down.
+        """
+        self.optimizer, self.largest_gradient = optimizer, largest_gradient
+        self.parallel = self.world.wrap(self.model if part is None else part)
         self.mixed.begin()
 
     @property
@@ -185,6 +194,9 @@ class Trainee(Generic[Network]):
             losses = losses_of(self.parallel, batch)
         scaler = self.mixed.scaler
         scaler.scale(losses["loss"]).backward()
+        if math.isfinite(self.largest_gradient):
+            scaler.unscale_(self.optimizer)
+            nn.utils.clip_grad_norm_(self.parallel.parameters(), self.largest_gradient)
         scaler.step(self.optimizer)
         scaler.update()
         if self.averaged is not None:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.afe import AFE
+from thiefcloud.inversion import Inversion
 from thiefcloud.pgff import PGFF
-from thiefcloud.veil import Veil
 
 
 class Restoration(NamedTuple):
@@ -51,22 +51,21 @@ class ThiefCloud(nn.Module):
         in_channels: bands of input and output; the prior must take as many.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing. The paper's
             network has no such path; with it short trainings keep texture, and clear images stay as they are.
-        veil: take a veil away first (`Veil`, which `fit_veil` fits) and learn what to add to that; needs `residual`.
+        inversion: solve the scattering model first (`Inversion`, which the prior guides) and learn what to add to that; needs
+            `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
 
     kind = "thiefcloud"  # what checkpoints call it
 
-    def __init__(self, prior: SCPM | NoPrior, in_channels: int = 3, *, residual: bool = False, veil: bool = False) -> None:
+    def __init__(self, prior: SCPM | NoPrior, in_channels: int = 3, *, residual: bool = False, inversion: bool = False) -> None:
         super().__init__()
-        if prior.in_channels != in_channels:
-            raise ValueError(f"the prior takes {prior.in_channels} bands, expected in_channels = {in_channels}.")
         self.in_channels = in_channels
         self.residual = residual
-        self.veil = veil_of(in_channels, residual=residual, veil=veil)
-        self.config = {"in_channels": in_channels, "prior": prior.config, "residual": residual, "veil": veil}
-        self.prior = prior
+        self.inversion = inversion_of(in_channels, residual=residual, inversion=inversion)
+        self.config = {"in_channels": in_channels, "prior": prior.config, "residual": residual, "inversion": inversion}
+        self.replace_prior(prior)
         self.prior_frozen = False
         self.shallow = nn.Conv2d(in_channels, 24, 3, padding=1)
         self.down_half = _down_sampling(24)
@@ -80,16 +79,17 @@ class ThiefCloud(nn.Module):
             for level in (self.level_full, self.level_half, self.level_quarter):
                 level.begin_with_nothing()
 
-    def forward(self, cloudy: Tensor, supervision: bool | None = None) -> Restoration:
+    def forward(self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None) -> Restoration:
         """Restore cloudy images (N, in_channels, H, W) in [0, 1].
 
         Args:
             cloudy: the images; H and W multiples of 8, else ValueError.
             supervision: whether to compute the outputs of levels 2 and 3, which only the loss needs; default: while training.
+            statistics: for the inversion, (N, in_channels, 11): those of the whole scene where the images are parts of one.
         """
         check_input(cloudy, self.in_channels)
         prior = self.prior(cloudy)
-        image = cloudy if self.veil is None else self.veil(cloudy)
+        image = cloudy if self.inversion is None else within_reach(self.inversion(cloudy, prior, statistics))
         full = self.shallow(image)
         half = self.down_half(full)
         quarter = self.down_quarter(half)
@@ -106,6 +106,14 @@ class ThiefCloud(nn.Module):
             quarter=self.level_quarter.restore(quarter, fused_quarter, base) if supervised else None,
             thickness=prior.thickness,
         )
+
+    def replace_prior(self, prior: SCPM | NoPrior) -> Self:
+        """Take another prior, for example one that was trained longer. Raises ValueError if it takes other bands."""
+        if prior.in_channels != self.in_channels:
+            raise ValueError(f"the prior takes {prior.in_channels} bands, expected in_channels = {self.in_channels}.")
+        self.prior = prior
+        self.config["prior"] = prior.config
+        return self
 
     def freeze_prior(self) -> Self:
         """Leave the prior as it is: no gradients, and BatchNorm in eval mode so that its statistics stay too."""
@@ -167,11 +175,16 @@ class Level(nn.Module):
         return image if base is None else base + image
 
 
-def veil_of(bands: int, *, residual: bool, veil: bool) -> Veil | None:
-    """The veil of a network that has one. Raises ValueError unless it is residual."""
-    if veil and not residual:
-        raise ValueError("veil = True needs residual = True: what is left after the veil is what the network adds to.")
-    return Veil(bands) if veil else None
+def inversion_of(bands: int, *, residual: bool, inversion: bool) -> Inversion | None:
+    """The inversion of a network that has one. Raises ValueError unless it is residual."""
+    if inversion and not residual:
+        raise ValueError("inversion = True needs residual = True: what the inversion leaves is what the network adds to.")
+    return Inversion(bands) if inversion else None
+
+
+def within_reach(inverted: Tensor) -> Tensor:
+    """An inverted image clamped to [-0.5, 1.5]: what lies farther out is a mistake, and the network should not see it."""
+    return inverted.clamp(-0.5, 1.5)
 
 
 def _down_sampling(channels: int) -> nn.Sequential:

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from scpm import CloudOptions, simulate_clouds
-from thiefcloud.opacity import estimate_opacity, smoothed
+from scpm import CloudOptions, SimulatedClouds, simulate_clouds
+from scpm.opacity import estimate_opacity, smoothed
 
-_SEEN_THROUGH, _OPAQUE = 0.8, 0.95  # thickness up to which the ground is the truth, and from which the cloud is
+_SEEN_THROUGH, _OPAQUE = 0.93, 0.99  # thickness up to which the ground is the truth, and from which the cloud is
 _ESTIMATED = 0.25, 0.45  # the same of estimates: over small clouds and bright ground they read low, and what is kept does no harm
 _KEPT_WINDOW, _KEPT_EDGE = 5, 5  # pixels: over which a real cloud's opacity is found, and its edge smoothed
 _LAYERS = 2  # of unlike brightness, which gives the shades of real ones
@@ -32,7 +32,7 @@ _CLOUDS = CloudOptions(
 def lay_opaque_clouds(cloudy: Tensor, clear: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Lay random clouds over pairs: over all of the cloudy image, and over the clear one where they are opaque.
 
-    Between the thicknesses of 0.8 and 0.95 the truth passes smoothly from the ground to the cloud.
+    Between the thicknesses of 0.93 and 0.99 the truth passes smoothly from the ground to the cloud.
 
     Args:
         cloudy, clear: each (N, 3, H, W), floating, in [0, 1].
@@ -46,6 +46,16 @@ def lay_opaque_clouds(cloudy: Tensor, clear: Tensor, seeds: Sequence[int]) -> tu
         cloudy, thickness = simulate_clouds(cloudy, [seed + layer for seed in seeds], _CLOUDS)
         left = left * (1 - thickness)
     return cloudy, torch.lerp(clear, cloudy, _kept(1 - left, _SEEN_THROUGH, _OPAQUE))
+
+
+def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
+    """Put simulated clouds into the clear images where they are opaque, as `lay_opaque_clouds` does.
+
+    Args:
+        clouds: N of them.
+        clear: what lies below, (N, 3, H, W) in [0, 1].
+    """
+    return torch.lerp(clear, clouds.cloudy, _kept(clouds.thickness, _SEEN_THROUGH, _OPAQUE))
 
 
 def keep_opaque_clouds(cloudy: Tensor, clear: Tensor) -> Tensor:

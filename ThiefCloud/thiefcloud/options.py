@@ -30,8 +30,13 @@ Dataset = Literal[
 Architecture = Literal["thiefcloud", "unet"]
 OUT = RUNS / "thiefcloud"
 TRAINED_PRIOR = RUNS / "scpm" / "best.pt"
-BROUGHT_ALONG = ("network", "prior", "untrained_prior", "no_prior", "residual", "veil")  # by weights to begin with
+BROUGHT_ALONG = ("network", "prior", "untrained_prior", "no_prior", "residual")  # by weights to begin with
 RELEASED_PRIOR = ROOT / "checkpoints" / "scpm.safetensors"
+
+
+def default_prior() -> Path:
+    """The weights of SCPM that are used where none are named: those of a run of one's own, else the released ones."""
+    return TRAINED_PRIOR if TRAINED_PRIOR.exists() else RELEASED_PRIOR
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,10 @@ class DataOptions:
     """Cloud simulation of "simulated": our own, or satellite-cloud-generator (needs the extra scg; slow)."""
     clouds: CloudOptions = field(default_factory=CloudOptions)
     """What clouds our own simulation draws."""
+    fields: Path | None = None
+    """Folder of opacity maps of real clouds (SCPM/src/extract_clouds.py), from which some simulated clouds take their shape."""
+    fields_fraction: float = 0.3
+    """Fraction of the simulated clouds that do, where --fields is given."""
     split: Path | None = None
     """List of names, one a line, instead of the set's own split: train.py trains on these (and takes validation images from
     them), test.py scores these. data/splits/ holds some."""
@@ -63,7 +72,8 @@ class DataOptions:
             raise ValueError("--dataset mixture and --mixture FILE belong together; give both or neither.")
         if self.dataset == "mixture" and self.split is not None:
             raise ValueError("--split is for one data set; name the lists of a mixture in its file.")
-        check_clouds(self.backend, self.clouds, simulated=self.dataset in ("simulated", "mixture"))
+        simulated = self.dataset in ("simulated", "mixture")
+        check_clouds(self.backend, self.clouds, self.fields, self.fields_fraction, simulated=simulated)
 
     @property
     def folder(self) -> Path:
@@ -80,9 +90,9 @@ class DataOptions:
 class TrainOptions(DataOptions):
     """How ThiefCloud is trained."""
 
-    prior: Path = field(default_factory=lambda: TRAINED_PRIOR if TRAINED_PRIOR.exists() else RELEASED_PRIOR)
+    prior: Path | None = None
     """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code. Default: runs/scpm/best.pt if it is
-    there, else the released checkpoints/scpm.safetensors."""
+    there, else the released checkpoints/scpm.safetensors; with --pretrained, the prior of those weights."""
     untrained_prior: bool = False
     """Start from an SCPM that never learnt anything, to see what the prior is worth."""
     no_prior: bool = False
@@ -92,35 +102,42 @@ class TrainOptions(DataOptions):
     residual: bool = False
     """Learn what to add to the cloudy image rather than the clear image itself. The paper's network does not; in short trainings
     it is much better."""
-    veil: int = 0
-    """Steps in which estimators of even and of uneven haze are fitted to the statistics of the training images first, minutes of
-    work; the network begins where they leave off. Needs --residual. 0: none."""
     opaque: float = 0.0
     """Share of the training images over both halves of which opaque clouds are laid, so that what no light passed is left as it
     is."""
+    jitter: float = 0.0
+    """Strength of random changes of brightness and colour of the training images, both halves alike: with 0.2 most become up to
+    a fifth brighter or darker. 0: none."""
     pretrained: Path | None = None
-    """Weights to begin with instead of random ones, a best.pt or released weights; network, prior, --residual and --veil are
-    theirs."""
+    """Weights to begin with instead of random ones, a best.pt or released weights; network and --residual are theirs, and so is
+    the prior unless --prior names another."""
     held_out: Path | None = None
     """List of names, one a line, that training and validation leave out: a test list, or the held_out.txt of an audit."""
     out: Path | None = None
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
-    preset: Literal["paper", "veil", "quick"] = "paper"
-    """Defaults of the options: the paper's recipe; veil: as long, with --residual and --veil, L1 alone and averaged weights,
-    which is better; quick: such a one for few images and two CPU cores, without --veil. Default: quick for "simulated", else
+    preset: Literal["paper", "inversion", "quick"] = "paper"
+    """Defaults of the options: the paper's recipe; inversion: as long, with an inversion before the network, L1 alone and
+    averaged weights, which is better; quick: such a one for few images and two CPU cores. Default: quick for "simulated", else
     paper."""
     resume: bool = False
     """Go on with the run in --out, with its options."""
+    epochs_inversion: int = 0
+    """Passes over the training images in which the guided inversion is trained, before the network behind it; the network begins
+    where it leaves off. Needs --residual. 0: no inversion."""
     epochs_frozen: int = 200
     """Passes over the training images with SCPM frozen; 0 to tune it from the start."""
     epochs_tunable: int = 200
     """Passes with SCPM tunable, from the best weights of the frozen phase; 0 to stop before."""
+    batch_inversion: int = 8
+    """Images a step, over all processes, while the inversion is trained."""
     batch_frozen: int = 10
     """Images a step, over all processes, while SCPM is frozen."""
     batch_tunable: int = 5
     """The same while it is tunable."""
+    lr_inversion: float = 5e-4
+    """Adam's learning rate at the start of the inversion's phase; it falls to lr_end as a cosine, epoch by epoch."""
     lr_frozen: float = 5e-4
-    """Adam's learning rate at the start of the frozen phase; it falls to lr_end as a cosine, epoch by epoch."""
+    """The same for the frozen phase."""
     lr_tunable: float = 3e-4
     """The same for the tunable phase."""
     lr_end: float = 5e-7
@@ -151,8 +168,10 @@ class TrainOptions(DataOptions):
         """Reject contradictions."""
         super().__post_init__()
         require_positive(
+            batch_inversion=self.batch_inversion,
             batch_frozen=self.batch_frozen,
             batch_tunable=self.batch_tunable,
+            lr_inversion=self.lr_inversion,
             lr_frozen=self.lr_frozen,
             lr_tunable=self.lr_tunable,
             crop=self.crop,
@@ -167,12 +186,16 @@ class TrainOptions(DataOptions):
             raise ValueError(
                 "--pretrained brings its network and prior along; leave out --network, --no-prior and --untrained-prior."
             )
-        check_veil(self.veil, residual=self.residual)
+        check_inversion(self.epochs_inversion, residual=self.residual or self.pretrained is not None)
         if self.dataset == "mixture" and self.held_out is not None:
             raise ValueError("--held-out is for one data set; name the lists of a mixture in its file.")
-        if min(self.epochs_frozen, self.epochs_tunable) < 0 or self.epochs_frozen + self.epochs_tunable == 0:
-            raise ValueError("--epochs-frozen and --epochs-tunable must not be negative, nor both 0: there is nothing to train.")
-        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed)
+        epochs = (self.epochs_inversion, self.epochs_frozen, self.epochs_tunable)
+        if min(epochs) < 0 or sum(epochs) == 0:
+            raise ValueError(
+                "--epochs-inversion, --epochs-frozen and --epochs-tunable must not be negative, nor all 0: there would be "
+                "nothing to train."
+            )
+        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed, jitter=self.jitter)
 
     @property
     def choice(self) -> Choice:
@@ -180,16 +203,19 @@ class TrainOptions(DataOptions):
         return Choice(self.split, self.held_out)
 
 
-def check_veil(steps: int, *, residual: bool) -> None:
-    """Raise ValueError unless a network can have a veil that is fitted in so many steps."""
-    require_not_negative(veil=steps)
-    if steps and not residual:
-        raise ValueError("--veil needs --residual: the network adds to what the veil leaves; give both, or --veil 0.")
+def check_inversion(epochs: int, *, residual: bool) -> None:
+    """Raise ValueError unless a network can have an inversion that is trained for so many epochs."""
+    require_not_negative(epochs_inversion=epochs)
+    if epochs and not residual:
+        raise ValueError(
+            "--epochs-inversion needs --residual: the network adds to what the inversion leaves; give both, or "
+            "--epochs-inversion 0."
+        )
 
 
 PRESETS = {
     "paper": TrainOptions(),
-    "veil": TrainOptions(preset="veil", residual=True, veil=4000, pixel="l1", perceptual=0.0, ema=0.999),
+    "inversion": TrainOptions(preset="inversion", residual=True, epochs_inversion=200, pixel="l1", perceptual=0.0, ema=0.999),
     "quick": TrainOptions(
         preset="quick",
         residual=True,

@@ -6,8 +6,9 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from cloudkit.padding import at_any_size
+from cloudkit.padding import at_any_size, check_unit_images
 from scpm import FACTOR
+from thiefcloud.inversion import fill, has_data, image_statistics
 from thiefcloud.model import ThiefCloud
 from thiefcloud.unet import UNet
 
@@ -37,13 +38,24 @@ def restore_and_detect(
     With `raw` the restored image keeps values outside [0, 1], as some protocols of scoring want them.
     """
 
+    check_unit_images(image)
+    statistics = scene_statistics(model, image)
+
     def maps_of(batch: Tensor) -> list[Tensor]:
-        result = model(batch)
+        result = model(batch, statistics=statistics)
         return [result.restored, result.thickness]
 
     outputs_of = partial(in_all_orientations, maps_of) if flips else maps_of
     restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
     return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)
+
+
+def scene_statistics(model: ThiefCloud | UNet, image: Tensor) -> Tensor | None:
+    """Statistics of an image, or a batch, for the inversion of a network, on its device; None where it has no inversion."""
+    if model.inversion is None:
+        return None
+    batch = (image if image.ndim == 4 else image[None]).to(next(model.parameters()))
+    return image_statistics(fill(batch, has_data(batch)))
 
 
 def in_all_orientations(maps_of: Callable[[Tensor], list[Tensor]], batch: Tensor) -> list[Tensor]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from scpm import check_input
-from thiefcloud.model import NoPrior, Restoration, veil_of
+from thiefcloud.model import NoPrior, Restoration, inversion_of, within_reach
 
 _WIDTHS = (32, 64, 128, 280)  # of the levels; the last is what makes the size equal, and a multiple of 8, which processors like
 
@@ -22,20 +22,19 @@ class UNet(nn.Module):
     Args:
         in_channels: bands of input and output.
         residual: learn what to add to the cloudy image rather than the clear image itself, beginning with nothing.
-        veil: take a veil away first, as in `ThiefCloud`; needs `residual`.
+        inversion: solve the scattering model first, as in `ThiefCloud` but without a guide; needs `residual`.
 
     Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`; H and W must be multiples of 8, `restore` takes any.
     """
 
     kind = "unet"  # what checkpoints call it
 
-    def __init__(self, in_channels: int = 3, *, residual: bool = False, veil: bool = False) -> None:
+    def __init__(self, in_channels: int = 3, *, residual: bool = False, inversion: bool = False) -> None:
         super().__init__()
         self.in_channels = in_channels
         self.residual = residual
-        self.veil = veil_of(in_channels, residual=residual, veil=veil)
         self.prior = NoPrior(in_channels)
-        self.config: dict[str, Any] = {"in_channels": in_channels, "residual": residual, "veil": veil}
+        self.config: dict[str, Any] = {"in_channels": in_channels, "residual": residual, "inversion": inversion}
         inputs = (in_channels, *_WIDTHS[:-1])
         self.encoders = nn.ModuleList(_pair(*widths) for widths in zip(inputs, _WIDTHS, strict=True))
         self.pool = nn.MaxPool2d(2)
@@ -44,6 +43,7 @@ class UNet(nn.Module):
         self.decoders = nn.ModuleList(_pair(2 * width, width) for _, width in steps)
         self.head = nn.Conv2d(_WIDTHS[0], in_channels, 1)
         self._initialise()
+        self.inversion = inversion_of(in_channels, residual=residual, inversion=inversion)
 
     def _initialise(self) -> None:
         for module in self.modules():
@@ -54,17 +54,19 @@ class UNet(nn.Module):
         if self.residual:
             nn.init.zeros_(self.head.weight)
 
-    def forward(self, cloudy: Tensor, supervision: bool | None = None) -> Restoration:
+    def forward(self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None) -> Restoration:
         """Restore cloudy images (N, in_channels, H, W) in [0, 1].
 
         Args:
             cloudy: the images; H and W multiples of 8, else ValueError.
             supervision: whether the one output also stands for those of levels 2 and 3, so that the loss has ThiefCloud's scale;
                 default: while training.
+            statistics: as in `ThiefCloud`.
         """
         check_input(cloudy, self.in_channels)
         skips: list[Tensor] = []
-        image = cloudy if self.veil is None else self.veil(cloudy)
+        prior = self.prior(cloudy)
+        image = cloudy if self.inversion is None else within_reach(self.inversion(cloudy, prior, statistics))
         features = image
         for encoder in self.encoders:
             features = encoder(self.pool(features) if skips else features)
@@ -76,7 +78,7 @@ class UNet(nn.Module):
             restored = image + restored
         supervised = self.training if supervision is None else supervision
         other = restored if supervised else None
-        return Restoration(restored=restored, half=other, quarter=other, thickness=self.prior(cloudy).thickness)
+        return Restoration(restored=restored, half=other, quarter=other, thickness=prior.thickness)
 
     def freeze_prior(self) -> Self:
         """Nothing: there is no prior. Training has the same phases as ThiefCloud's."""

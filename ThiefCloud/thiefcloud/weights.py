@@ -64,14 +64,23 @@ def load(path: Path | str) -> ThiefCloud | UNet:
 def build(config: Mapping[str, Any]) -> ThiefCloud:
     """ThiefCloud from its `config`."""
     prior = NoPrior(config["in_channels"]) if config["prior"] is None else SCPM(**config["prior"])
-    ways = {name: config[name] for name in ("residual", "veil") if name in config}  # older files do not say
-    return ThiefCloud(prior, config["in_channels"], **ways)
+    return ThiefCloud(prior, config["in_channels"], **_ways(config))
 
 
 BUILDERS: Mapping[str, Callable[[Mapping[str, Any]], ThiefCloud | UNet]] = {
     ThiefCloud.kind: build,
-    UNet.kind: lambda config: UNet(**config),
+    UNet.kind: lambda config: UNet(config["in_channels"], **_ways(config)),
 }
+
+
+def _ways(config: Mapping[str, Any]) -> dict[str, bool]:
+    """Arguments that networks share, which older files do not all have. Raises CheckpointError where they want what is gone."""
+    if config.get("veil"):
+        raise CheckpointError(
+            "these weights have a veil (--veil of version 0.1), which the inversion has replaced; use version 0.1 with them, or "
+            "train anew with --preset inversion."
+        )
+    return {name: config[name] for name in ("residual", "inversion") if name in config}
 
 
 def load_into(model: nn.Module, path: Path) -> None:

@@ -13,7 +13,9 @@ from thiefcloud import ThiefCloud
 SMALL = [
     "--preset",
     "quick",
-    "--veil",
+    "--epochs-inversion",
+    1,
+    "--batch-inversion",
     2,
     "--crop",
     8,
@@ -26,7 +28,8 @@ SMALL = [
     "--device",
     "cpu",
 ]
-TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2]  # of two steps each: four pairs, one of which serves for validation
+# Epochs of two steps each, since of four pairs one serves for validation; an epoch of the inversion comes before them.
+TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2, "--lr-frozen", 2e-4]  # small, so that tuning gains
 ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 
 
@@ -70,7 +73,7 @@ def common(pairs: Path, prior: Path) -> list[object]:
 
 @pytest.fixture(scope="session")
 def unbroken(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """The folder of a run through both phases, with averaged weights or without; made once."""
+    """The folder of a run through all phases, with averaged weights or without; made once."""
     made: dict[float, Path] = {}
 
     def run(ema: float) -> Path:

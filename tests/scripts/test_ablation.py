@@ -20,8 +20,8 @@ RECIPE = [
     2,
     "--preset",
     "quick",
-    "--veil",
-    12,  # enough for steps to help, so that the tunable phase scores best
+    "--epochs-inversion",
+    1,
     "--epochs",
     2,
     "--batch",
@@ -68,7 +68,11 @@ def test_what_it_leaves(finished: Path) -> None:
     report = json.loads((finished / "ablation.json").read_text())
     assert list(report["arms"]) == list(ARMS)
     for arm in report["arms"].values():
-        assert (arm["runs"], arm["steps"], arm["psnr"]["images"]) == (2, [2], 6)  # equal steps: one batch an epoch
+        assert (arm["runs"], arm["steps"], arm["psnr"]["images"]) == (
+            2,
+            [3],
+            6,
+        )  # equal steps: one batch an epoch, and one of the inversion
     (found,) = report["differences"]
     assert (found["arm"], found["against"]) == ("trained-then-tunable", "untrained-frozen")
     restored = {arm: report["arms"][arm]["psnr"]["mean"] for arm in ARMS}
@@ -118,8 +122,8 @@ def test_what_is_finished_stays_and_what_is_gone_is_done_again(
 @pytest.mark.parametrize(
     ("method", "call", "state"),
     [
-        ("_step", 1, "begun"),  # before anything but the veil was saved
-        ("_step", 2, "begun"),  # in the tunable phase
+        ("_step", 1, "begun"),  # before anything was saved
+        ("_step", 2, "begun"),  # in the frozen phase
         ("save_last", 3, "trained"),  # after the last best.pt and record, so only last.pt is behind
     ],
 )
@@ -164,8 +168,8 @@ def test_newer_weights_are_scored_again(copy: Path, given: Arguments) -> None:
         (["--crop", 16], ["fold-1/untrained-frozen", "crop = 8 there, 16 here"]),
         (["--lr", 0.1], ["lr_frozen = 0.001 there, 0.1 here"]),
         (["--epochs", 3], ["epochs_frozen = 2 there, 3 here"]),
-        (["--no-residual", "--veil", 0], ["residual = True there, False here"]),
-        (["--veil", 3], ["veil = 12 there, 3 here"]),
+        (["--no-residual", "--epochs-inversion", 0], ["residual = True there, False here"]),
+        (["--epochs-inversion", 3], ["epochs_inversion = 1 there, 3 here"]),
         (["--folds", 3], ["holds an ablation over other folds than these 3"]),
         (["--reference", "unet"], ["--reference is unet, expected one of the arms: untrained-frozen, trained-then-tunable"]),
         (["--priors", "absent.pt"], ["there are no weights absent.pt"]),
@@ -222,7 +226,7 @@ def test_a_failing_training_stops_it_and_says_so(given: Arguments, tmp_path: Pat
     ("arguments", "message"),
     [
         ([], "--root DIR is missing"),
-        (["--root", "x", "--preset", "veil", "--no-residual"], "--veil needs --residual"),
+        (["--root", "x", "--preset", "inversion", "--no-residual"], "--epochs-inversion needs --residual"),
         (["--root", "x", "--preset", "fast"], "--preset is fast, expected one of paper"),
         (["--folds", "1"], "--folds is 1, expected at least 2."),
         (["--epochs", "1"], "--epochs is 1, expected at least 2."),

@@ -75,7 +75,7 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        (TRAIN_CD, ["--clear", "a", "--pairs", "b"], "--clear and --pairs exclude each other"),
+        (TRAIN_CD, ["--clear", "a", "--pairs", "b"], "--clear, --mixture and --pairs exclude each other"),
         (TRAIN_CD, ["--crop", "12"], "--crop is 12, expected a multiple of 8, for example 8."),
         (TRAIN_CD, ["--crop", "0"], "--crop is 0, expected more than 0."),
         (TRAIN_CD, ["--ema", "1.0"], "--ema is 1.0, expected 0 (none) or a decay below 1"),
@@ -88,7 +88,7 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
         (TRAIN, ["--crop", "20"], "--crop is 20, expected a multiple of 8, for example 16."),
         (TRAIN, ["--ema", "1"], "--ema is 1.0"),
         (TRAIN, ["--epochs-frozen", "-1"], "must not be negative"),
-        (TRAIN, ["--epochs-frozen", "0", "--epochs-tunable", "0"], "nor both 0"),
+        (TRAIN, ["--epochs-frozen", "0", "--epochs-tunable", "0"], "nor all 0"),
         (TRAIN, ["--batch-tunable", "0"], "--batch-tunable is 0, expected more than 0."),
         (TRAIN, ["--perceptual", "-1"], "--perceptual is -1.0, expected 0 or more."),
         (TRAIN, ["--dataset", "rice1"], "--dataset rice1 needs --root DIR"),
@@ -103,7 +103,7 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
         (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
         (TRAIN, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
         (TRAIN, ["--dataset", "rice1", "--root", "x", "--backend", "scg"], "have no effect here: no clouds are simulated"),
-        (TRAIN_CD, ["--backend", "scg", "--clouds.tint", "0.01"], "--clouds has no effect on --backend scg"),
+        (TRAIN_CD, ["--backend", "scg", "--clouds.tint", "0.01"], "--clouds and --fields have no effect on --backend scg"),
         (TEST_CD, ["--pairs", "x", "--clouds.tint", "0.01"], "have no effect here: no clouds are simulated"),
     ],
 )

@@ -31,7 +31,7 @@ from thiefcloud.losses import RestorationLoss
 
 def assert_same_run(one: Path, other: Path) -> None:
     """Both runs ended in the same weights, bit for bit, on the same way."""
-    for name in ("last.pt", "best.pt", "frozen.pt"):
+    for name in ("last.pt", "best.pt", "inversion.pt", "frozen.pt"):
         assert_same_state(one / name, other / name)
     assert history(one) == history(other)
     first, second = (EventAccumulator(str(run)).Reload() for run in (one, other))
@@ -42,11 +42,13 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 BREAKS = {
-    "before anything but the veil was saved": (Trainee, "_step", 2),
+    "before anything was saved": (Trainee, "_step", 2),
     "between the first best.pt and last.pt": (RunFolder, "record", 1),
-    "after the frozen phase was saved": (Trainee, "begin_phase", 2),
+    "after the inversion was saved": (Trainee, "begin_phase", 2),
+    "within a frozen epoch": (Trainee, "_step", 4),
+    "after the frozen phase was saved": (Trainee, "begin_phase", 3),
     "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 4),
-    "within a tunable epoch": (Trainee, "_step", 8),
+    "within a tunable epoch": (Trainee, "_step", 10),
 }
 
 
@@ -70,41 +72,6 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert_same_run(run, unbroken(ema))
 
 
-def test_a_fitted_veil_is_not_fitted_again(common: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    run = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        break_at(patched, Trainee, "_step", 1)
-        with pytest.raises(Killed):
-            run_script(TRAIN, *common, *ONE_EPOCH, "--out", run)
-    saved = read_file(run / "last.pt")["model"]
-
-    def fit_again(*_: object, **__: object) -> float:
-        raise AssertionError
-
-    monkeypatch.setattr("thiefcloud.veil.fitting.descend", fit_again)
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    resumed = read_file(run / "last.pt")["model"]
-    veil = [name for name in saved if name.startswith("veil.")]
-    assert veil
-    assert all(torch.equal(saved[name], resumed[name]) for name in veil)
-
-
-def test_a_run_killed_while_its_veil_is_fitted_goes_on(
-    common: list[object], unbroken: Callable[[float], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    run = tmp_path / "run"
-
-    def killed(*_: object, **__: object) -> float:
-        raise Killed
-
-    with monkeypatch.context() as patched:
-        patched.setattr("thiefcloud.veil.fitting.descend", killed)
-        with pytest.raises(Killed):
-            run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run)
-    assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert_same_run(run, unbroken(0.0))
-
-
 def test_a_state_that_cannot_be_resumed_changes_nothing(
     common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -125,15 +92,16 @@ def test_weights_note_only_options_that_were_in_force(common: list[object], tmp_
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", first) == 0
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--pretrained", first / "best.pt", "--out", second) == 0
     noted, brought = (read_file(run / "best.pt")["options"] for run in (first, second))
-    assert noted["veil"] == 2
-    assert noted.keys() - brought.keys() == {"network", "prior", "untrained_prior", "no_prior", "residual", "veil"}
+    assert noted["residual"]
+    assert noted.keys() - brought.keys() == {"network", "untrained_prior", "no_prior", "residual"}
+    assert noted["prior"] == brought["prior"]
     assert brought["pretrained"] == str((first / "best.pt").resolve())
 
 
 def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
     """Else the kill "between best.pt and last.pt of the tunable phase" would show nothing."""
     records = history(unbroken(0.0))
-    assert records[2]["val/psnr"] > max(record["val/psnr"] for record in records[:2])
+    assert records[3]["val/psnr"] > max(record["val/psnr"] for record in records[:3])
 
 
 def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
@@ -201,7 +169,7 @@ def test_resuming_needs_the_data_but_not_the_prior(
     copy.unlink()
     assert run_script(TRAIN, "--out", run, "--resume", "--epochs-tunable", 1, "--lr-tunable", 1e-5) == 0
     assert "resuming with epochs_tunable = 1 instead of 0" in capsys.readouterr().out
-    assert [(record["phase"], record["epoch"]) for record in history(run)] == [(0, 1), (1, 1)]
+    assert [(record["phase"], record["epoch"]) for record in history(run)] == [(0, 1), (1, 1), (2, 1)]
 
 
 def test_a_non_finite_loss_keeps_the_last_good_state(
@@ -223,7 +191,7 @@ def test_a_non_finite_loss_keeps_the_last_good_state(
     with monkeypatch.context() as patched:
         patched.setattr(RestorationLoss, "forward", poisoned)
         assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run) == 2
-    assert_one_error(capsys.readouterr().err, "the loss is nan around step 3", "last.pt", "--resume", "--precision fp32")
+    assert_one_error(capsys.readouterr().err, "the loss is nan around step 5", "last.pt", "--resume", "--precision fp32")
     saved = read_file(run / "last.pt")
     assert saved["training"]["progress"]["epoch"] == 1
     assert all(value.isfinite().all() for value in saved["training"]["model"].values())

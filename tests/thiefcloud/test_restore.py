@@ -3,9 +3,11 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from scpm import SCPM, detect
-from thiefcloud import ThiefCloud, restore, restore_and_detect
+from thiefcloud import NoPrior, ThiefCloud, restore, restore_and_detect
+from thiefcloud.inversion import Inversion
 
 
 @pytest.fixture(scope="module")
@@ -29,20 +31,42 @@ def test_any_size_alone_and_in_a_batch(model: ThiefCloud, size: tuple[int, int])
         torch.testing.assert_close(restore(model, images[index]), batch[index], rtol=0, atol=1e-4)
 
 
-def test_restored_is_the_network_s_output_clamped(model: ThiefCloud) -> None:
-    images = torch.rand(2, 3, 24, 16)
+def within_margin(model: ThiefCloud, images: Tensor) -> Tensor:
+    """The raw output for images whose sides are multiples of 8, extended by a reflected margin and cropped again."""
     with torch.no_grad():
-        raw = model(images).restored
+        return model(F.pad(images, (16, 16, 16, 16), mode="reflect")).restored[..., 16:-16, 16:-16]
+
+
+def test_restored_is_the_network_s_output_clamped(model: ThiefCloud) -> None:
+    images = torch.rand(2, 3, 24, 32)
+    raw = within_margin(model, images)
     assert raw.min() < 0
     assert raw.max() > 1
     torch.testing.assert_close(restore(model, images), raw.clamp(0, 1), rtol=0, atol=1e-6)
 
 
 def test_border_is_reflected(model: ThiefCloud) -> None:
-    image = torch.rand(3, 13, 22)
+    image = torch.rand(3, 29, 38)
     with torch.no_grad():
-        expected = model(F.pad(image[None], (0, 2, 0, 3), mode="reflect")).restored[0, :, :13, :22].clamp(0, 1)
+        padded = F.pad(image[None], (16, 18, 16, 19), mode="reflect")
+        expected = model(padded).restored[0, :, 16:45, 16:54].clamp(0, 1)
     torch.testing.assert_close(restore(model, image), expected, rtol=0, atol=1e-6)
+
+
+def test_the_margin_does_not_change_the_statistics_of_the_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ThiefCloud(NoPrior(), residual=True, inversion=True).eval()
+    image, seen = torch.rand(3, 40, 48), []
+    image[:, :8] = 0  # without data
+    gain_and_offset = Inversion.gain_and_offset
+
+    def keep(self: Inversion, cells: Tensor, guide: Tensor, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        seen.append(statistics)
+        return gain_and_offset(self, cells, guide, statistics)
+
+    monkeypatch.setattr(Inversion, "gain_and_offset", keep)
+    restore(model, image)
+    mean = image[:, 8:].mean((1, 2))
+    torch.testing.assert_close(seen[0][0, :, 0], mean)
 
 
 @pytest.mark.parametrize("shape", [(3, 9, 10), (2, 3, 9, 10)])
@@ -110,13 +134,13 @@ def test_flips_make_the_result_turn_with_the_image(model: ThiefCloud) -> None:
 
 
 def test_flips_are_the_mean_over_eight_forms(model: ThiefCloud) -> None:
-    image = torch.rand(1, 3, 16, 16)
+    image = torch.rand(1, 3, 24, 24)
     forms = [(mirrored, turns) for mirrored in (False, True) for turns in range(4)]
     expected = torch.zeros_like(image)
     for mirrored, turns in forms:
         form = torch.rot90(image.flip(-1) if mirrored else image, turns, (-2, -1))
         with torch.no_grad():
-            upright = torch.rot90(model(form).restored, -turns, (-2, -1))
+            upright = torch.rot90(within_margin(model, form), -turns, (-2, -1))
         expected += (upright.flip(-1) if mirrored else upright) / len(forms)
     found = restore_and_detect(model, image, flips=True, raw=True)[0]
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-4)

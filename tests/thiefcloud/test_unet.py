@@ -22,7 +22,7 @@ def test_size_is_that_of_thiefcloud() -> None:
 @pytest.mark.parametrize("residual", [False, True])
 def test_output_config_and_shapes(bands: int, residual: bool) -> None:
     model = UNet(bands, residual=residual)
-    assert model.config == {"in_channels": bands, "residual": residual, "veil": False}
+    assert model.config == {"in_channels": bands, "residual": residual, "inversion": False}
     assert model.in_channels == bands
     result = UNet(**model.config)(torch.rand(2, bands, 16, 24))
     assert result.restored.shape == (2, bands, 16, 24)

@@ -1,7 +1,7 @@
 """The options of ThiefCloud/ablation.py."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -13,7 +13,7 @@ from cloudkit.datasets import NamedSet
 from scpm import FACTOR
 from thiefcloud.losses import PixelLoss
 from thiefcloud.options import PRESETS as TRAIN_PRESETS
-from thiefcloud.options import TrainOptions, check_veil
+from thiefcloud.options import TrainOptions, check_inversion, default_prior
 
 Kind = Literal["no-prior", "untrained-frozen", "trained-frozen", "trained-tunable", "trained-then-tunable", "unet"]
 KINDS: tuple[Kind, ...] = (
@@ -35,7 +35,7 @@ class AblationOptions:
     """A set of the field as its archive unpacks, all parts of it together, or "folder": your own pairs."""
     root: Path | None = None
     """The data set's folder or its parent; needed but for --report-only."""
-    priors: tuple[Path, ...] = (_DEFAULTS.prior,)
+    priors: tuple[Path, ...] = field(default_factory=lambda: (default_prior(),))
     """Weights of SCPM. Arm trained-frozen is run with each of them (as figure 5 of the paper, which compares lengths of its
     training); the arms that tune it begin with the last. Default: that of train.py."""
     arms: tuple[Kind, ...] = KINDS
@@ -71,8 +71,8 @@ class AblationOptions:
     """File with torchvision's VGG16 weights for the perceptual loss. Default: torchvision fetches them."""
     residual: bool = _DEFAULTS.residual
     """Add the cloudy image to what the networks write."""
-    veil: int = _DEFAULTS.veil
-    """Steps of fitting the estimators of haze that the network begins with; 0: none."""
+    epochs_inversion: int = _DEFAULTS.epochs_inversion
+    """Passes in which each arm's prior guides the training of an inversion before its network; 0: no inversion."""
     validate_every: int = _DEFAULTS.validate_every
     """Epochs between validations; a run is saved at each."""
     device: str = "auto"
@@ -90,7 +90,7 @@ class AblationOptions:
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}.")
         require_positive(batch=self.batch, lr=self.lr, crop=self.crop, validate_every=self.validate_every)
-        check_veil(self.veil, residual=self.residual)
+        check_inversion(self.epochs_inversion, residual=self.residual)
         require_not_negative(perceptual=self.perceptual, seeds=min(self.seeds))
         require_multiple(self.crop, FACTOR)
         require_apart(self.out, self.root)
@@ -106,7 +106,7 @@ def _with_defaults_of(preset: TrainOptions) -> AblationOptions:
         pixel=preset.pixel,
         perceptual=preset.perceptual,
         residual=preset.residual,
-        veil=preset.veil,
+        epochs_inversion=preset.epochs_inversion,
         validate_every=preset.validate_every,
     )
 

@@ -157,7 +157,7 @@ def training_arguments(run: Run, options: AblationOptions) -> list[str]:
         "crop": options.crop,
         "pixel": options.pixel,
         "perceptual": options.perceptual,
-        "veil": options.veil,
+        "epochs-inversion": options.epochs_inversion,
         "validate-every": options.validate_every,
         **({"vgg": options.vgg.resolve()} if options.vgg else {}),
     }

@@ -19,7 +19,7 @@ from cloudkit.files import write_text
 from cloudkit.padding import at_any_size
 from cloudkit.scenes import Scene
 from scpm import FACTOR, SCPM
-from thiefcloud.opacity import estimate_opacity
+from scpm.opacity import estimate_opacity
 
 Sums = Sequence[float]  # of n pixels: n, sum x, sum y, sum x x, sum y y, sum x y; those of several images add up
 Sight = Mapping[str, Mapping[str, Sums]]  # {"before" and "after": {image: sums}}

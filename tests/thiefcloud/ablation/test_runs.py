@@ -52,4 +52,4 @@ def test_presets_are_those_of_train_py() -> None:
     assert (quick.epochs, quick.batch, quick.lr, quick.crop) == (56, theirs.batch_frozen, theirs.lr_frozen, theirs.crop)
     assert (quick.pixel, quick.perceptual, quick.residual) == (theirs.pixel, theirs.perceptual, theirs.residual)
     assert parse(["--root", "x"]).epochs == 400
-    assert parse(["--preset=veil", "--root", "x"]).residual
+    assert parse(["--preset=inversion", "--root", "x"]).residual

@@ -7,9 +7,9 @@ from cloudkit.checkpoints import save_checkpoint
 from cloudkit.scenes import Scene
 from cloudkit.scoring.metrics import correlation
 from scpm import SCPM
+from scpm.opacity import estimate_opacity
 from thiefcloud import ThiefCloud
 from thiefcloud.ablation import sight
-from thiefcloud.opacity import estimate_opacity
 
 
 def test_correlations_from_sums() -> None:
