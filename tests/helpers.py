@@ -18,6 +18,7 @@ from cloudkit.images import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATE, TRAIN_CD, TEST_CD = (ROOT / "SCPM" / "src" / name for name in ("simulate.py", "train_cd.py", "test_cd.py"))
+EXTRACT = ROOT / "SCPM" / "src" / "extract_clouds.py"
 TRAIN, TEST, PREDICT = (ROOT / "ThiefCloud" / name for name in ("train.py", "test.py", "predict.py"))
 
 

@@ -1,7 +1,9 @@
 """Extract the clouds of real pairs: opacity maps whose shapes the simulation can lay over other ground.
 
     python SCPM/src/extract_clouds.py --dataset rice2 --root DIR --split data/splits/rice2-hashed-train.txt
-    python SCPM/src/train_cd.py --clear DIR --fields runs/clouds      # a third of the clouds take their shape from there
+    python SCPM/src/extract_clouds.py --root DIR --out runs/my-clouds                       # pairs of your own
+
+Then train_cd.py, train.py and simulate.py take some of their shapes from there: --fields runs/clouds.
 
 A pair is used if its cloud is thin enough to show the ground and thick enough to be told from noise, if the rest of the image did
 not change, and if the map does not repeat the ground. Each gives NAME.png, 16-bit gray, 65535 is opaque.
@@ -57,13 +59,13 @@ class ExtractOptions:
         """Reject contradictions."""
         require_positive(likeness=self.likeness, opacity=self.opacity, ground=self.ground)
         require_share(likeness=self.likeness, opacity=self.opacity, ground=self.ground, darkened=self.darkened)
-        require_apart(self.out, self.root)
         if self.dataset == "clear":
             raise ValueError("--dataset clear holds no cloud; name a set of pairs.")
 
 
 def main(options: ExtractOptions) -> None:
     """Write the opacity map of each pair that shows a thin cloud."""
+    require_apart(options.out, options.root)
     splits = find_pairs(options.dataset, options.root, Choice(split=options.split))
     scenes = PairScenes(splits.train + splits.val)
     if options.out.exists() and any(options.out.iterdir()):

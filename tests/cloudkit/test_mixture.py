@@ -1,15 +1,21 @@
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from cloudkit.batches import Sampler
 from cloudkit.distributed import World
 from cloudkit.mixture import read_mixture
 from cloudkit.pairs import DataError
+from scpm import CloudOptions, SimulatedClouds, simulate_clouds
 from tests.helpers import write_images, write_pairs
 from thiefcloud.data import Data, TrainingBatches, open_data
 from thiefcloud.options import DataOptions
+
+CPU = torch.device("cpu")
 
 
 def written(folder: Path, text: str) -> Path:
@@ -70,6 +76,51 @@ def test_a_source_can_go_without_validation(root: Path) -> None:
     assert (len(data.train), len(data.val)) == (4, 0)
 
 
+def test_veiled_pairs_get_one_more_cloud(root: Path) -> None:
+    data = opened(root, f"{PAIRS}veiled = 1\nvalidate = false\n")
+    assert all(place.simulated and place.cloudy != place.clear for place in data.train)
+    seen: list[Tensor] = []
+
+    def keep(images: Tensor, seeds: Sequence[int]) -> SimulatedClouds:
+        seen.append(images)
+        return simulate_clouds(images, seeds, CloudOptions(opacity=(0.1, 0.5), texture=(0.0, 0.0)))
+
+    batches = TrainingBatches(replace(data, simulate=keep), crop=16, seed=1, store="host", world=World(0, 1, CPU))
+    cloudy, clear = batches.of_phase(0, 4)[0](0)
+    torch.testing.assert_close(seen[0], 0.5 * clear + 0.4, rtol=0, atol=0.01)
+    assert not torch.allclose(cloudy, seen[0], atol=0.01)
+
+
+def test_a_source_of_clear_images_can_validate_under_fixed_clouds(root: Path) -> None:
+    data = opened(root, f"{PAIRS}pairs = 1\n{LAND}simulated = 1\nvalidate = true\n")
+    assert [name.split("_")[0] for name in data.val.names] == ["pairs", "land"]
+    scene = data.val[1]
+    assert (scene.cloudy - scene.truth).abs().max() > 0.01
+    assert torch.equal(scene.cloudy, data.val[1].cloudy)
+    assert data.val.folders == {root / "pairs" / "cloudy", root / "pairs" / "clear", root / "land"}
+    assert scene.name.removeprefix("land_") not in {place.clear.stem for place in data.train}
+
+
+def test_a_source_can_hold_nothing_but_validation(root: Path) -> None:
+    data = opened(root, f'{PAIRS}pairs = 1\nvalidate = false\n{LAND}validate = "all"\n')
+    assert sorted(data.val.names) == [f"land_{name}" for name in "abcde"]
+    assert {place.clear.parent.name for place in data.train} == {"clear"}
+    assert "a pass draws nothing, 5 serve for validation" in data.note
+
+
+def test_jitter_changes_both_halves_alike(root: Path) -> None:
+    data = opened(root, f"{PAIRS}pairs = 1\nvalidate = false\n")
+    plain, changed = (
+        TrainingBatches(data, crop=16, seed=1, store="host", world=World(0, 1, CPU), jitter=jitter).of_phase(0, 4)[0](0)
+        for jitter in (0.0, 0.3)
+    )
+    factors = changed[0].amax((2, 3), keepdim=True) / plain[0].amax((2, 3), keepdim=True)
+    assert (factors - 1).abs().max() > 0.05
+    for before, after in zip(plain, changed, strict=True):
+        torch.testing.assert_close(after, before * factors, rtol=0, atol=1e-5)
+        assert after.max() <= 1
+
+
 def test_lists_lie_beside_the_file(root: Path) -> None:
     (root / "some.txt").write_text("10\n20\n", encoding="utf-8")
     data = opened(root, f'{PAIRS}pairs = 1\nvalidate = false\nsplit = "some.txt"\n')
@@ -109,6 +160,8 @@ def test_draws_below_one_are_spread(root: Path) -> None:
         (f"{LAND}clear = 1\nkeep_opaque = true", "says keep_opaque = true, which is of pairs, and draws none"),
         (f"{LAND}clear = 1\nvalidate = 1", 'says validate = 1, expected true, false or "all"'),
         (f"{LAND}pairs = 1", "no pairs"),
+        (f'{LAND}simulated = 1\nvalidate = "some"', "says validate = 'some', expected true, false or \"all\""),
+        (f'{LAND}simulated = 1\nvalidate = "all"', "draws simulated, expected .* or none of them and validate"),
         (f"{PAIRS}pairs = 1\n{LAND}split = 3", "says split = 3, expected text"),
         (f'{LAND}clear = 1\nsplit = "absent.txt"', "absent.txt"),
         ('[[source]]\ndataset = "rice9"\nfolder = "pairs"\npairs = 1', "rice9"),

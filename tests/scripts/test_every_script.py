@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 
+import extract_clouds
 import scpm.options
 import simulate
 import thiefcloud.options
 import thiefcloud.options_trained
 from scpm import CloudOptions
-from tests.helpers import PREDICT, ROOT, SIMULATE, TEST, TEST_CD, TRAIN, TRAIN_CD, assert_one_error, run_script, squeezed
+from tests.helpers import EXTRACT, PREDICT, ROOT, SIMULATE, TEST, TEST_CD, TRAIN, TRAIN_CD, assert_one_error, run_script, squeezed
 
 SCRIPTS: dict[Path, type[Any]] = {
     SIMULATE: simulate.SimulateOptions,
+    EXTRACT: extract_clouds.ExtractOptions,
     TRAIN_CD: scpm.options.PriorTrainOptions,
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.options.TrainOptions,
@@ -75,6 +77,9 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
+        (TRAIN_CD, ["--mixture", "a"], "--mixture FILE and --root DIR belong together"),
+        (EXTRACT, ["--root", "a", "--dataset", "clear"], "--dataset clear holds no cloud"),
+        (EXTRACT, ["--root", "a", "--opacity", "2"], "--opacity is 2.0, expected a share from 0 to 1"),
         (TRAIN_CD, ["--clear", "a", "--pairs", "b"], "--clear, --mixture and --pairs exclude each other"),
         (TRAIN_CD, ["--crop", "12"], "--crop is 12, expected a multiple of 8, for example 8."),
         (TRAIN_CD, ["--crop", "0"], "--crop is 0, expected more than 0."),
