@@ -62,7 +62,10 @@ def save_checkpoint(path: Path, network: str, config: Mapping[str, Any], state: 
 def save_released(
     path: Path, network: str, config: Mapping[str, Any], weights: Mapping[str, Tensor], about: Mapping[str, Any]
 ) -> None:
-    """Write weights for others as safetensors, which any tool can read.
+    """Write weights for others as safetensors, which any tool can read; matrices and kernels in half precision.
+
+    That halves the file and moves restored images by far less than a level of 8 bits. Vectors, such as the statistics of
+    BatchNorm, which may be tiny, stay as they are; `read_file` gives all back in single precision.
 
     Args:
         path: the file, replaced at once.
@@ -71,8 +74,12 @@ def save_released(
         about: what the weights are: data, training, scores; anything that JSON takes.
     """
     metadata = {"format": FORMAT, "network": network, "config": json.dumps(dict(config)), "about": json.dumps(dict(about))}
-    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+    tensors = {name: _halved(tensor.detach().cpu()).contiguous() for name, tensor in weights.items()}
     write_atomically(Path(path), lambda temporary: save_file(tensors, temporary, metadata))
+
+
+def _halved(tensor: Tensor) -> Tensor:
+    return tensor.half() if tensor.dtype == torch.float32 and tensor.ndim > 1 else tensor
 
 
 def load_network(
@@ -143,7 +150,8 @@ def _read_released(path: Path) -> dict[str, Any]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # no mapping
+        weights = {name: tensor.float() if tensor.dtype == torch.float16 else tensor for name, tensor in stored.items()}
         parsed = {name: json.loads(metadata[name]) for name in ("config", "about")}
         return {"format": metadata["format"], "network": metadata["network"], "model": weights, **parsed}
     except (SafetensorError, OSError, KeyError, ValueError) as error:

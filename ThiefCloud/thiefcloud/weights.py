@@ -77,8 +77,8 @@ def _ways(config: Mapping[str, Any]) -> dict[str, bool]:
     """Arguments that networks share, which older files do not all have. Raises CheckpointError where they want what is gone."""
     if config.get("veil"):
         raise CheckpointError(
-            "these weights have a veil (--veil of version 0.1), which the inversion has replaced; use version 0.1 with them, or "
-            "train anew with --preset inversion."
+            "these weights have a veil (--veil), which the inversion has replaced; use the version that trained them, or train "
+            "anew with --preset inversion."
         )
     return {name: config[name] for name in ("residual", "inversion") if name in config}
 

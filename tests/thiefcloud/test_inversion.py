@@ -190,7 +190,7 @@ def test_it_needs_the_path_around(network: type[UNet]) -> None:
         network(inversion=True)
 
 
-def test_weights_of_version_0_1_with_a_veil_are_refused_with_advice(tmp_path: Path) -> None:
+def test_older_weights_with_a_veil_are_refused_with_advice(tmp_path: Path) -> None:
     model = ThiefCloud(NoPrior(), residual=True)
     save_checkpoint(tmp_path / "old.pt", model.kind, {**model.config, "veil": True}, {"model": model.state_dict()})
     with pytest.raises(CheckpointError, match="which the inversion has replaced"):
