@@ -17,15 +17,16 @@ from cloudkit.checkpoints import save_checkpoint
 from cloudkit.distributed import World
 from cloudkit.errors import UserError
 from cloudkit.images import write_image
-from cloudkit.padding import inference
+from cloudkit.padding import at_any_size, inference
 from cloudkit.stores import Store
 from cloudkit.training import Mixed, Precision, Trainee, fuses
 from cloudkit.tuning import keep_freed_memory
-from scpm import SCPM, DeformConv2d
+from scpm import FACTOR, SCPM, DeformConv2d
 from thiefcloud import ThiefCloud
 from thiefcloud.data import Batch, TrainingBatches, open_data
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import PRESETS, DataOptions
+from thiefcloud.restore import scene_statistics
 
 Task = Literal["restore", "frozen", "tunable"]
 PAPER = PRESETS["paper"]
@@ -79,8 +80,8 @@ class Restorer:
                 if raw:
                     return thiefcloud.restore_and_detect(self.model, images, raw=True)[0]
                 return thiefcloud.restore(self.model, images)
-            with inference(self.model):
-                restored = self.model(images, supervision=True).restored.to(images)
+            statistics = scene_statistics(self.model, images)
+            (restored,) = at_any_size(self.model, images, FACTOR, lambda batch: [self.model(batch, True, statistics).restored])
             return restored if raw else restored.clamp(0, 1)
 
 
