@@ -12,14 +12,16 @@ from pathlib import Path
 from typing import NamedTuple
 from xml.sax.saxutils import escape
 
-HEAD = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 968" width="1000" height="968" role="img">
-<title>SCPM and the removal network of ThiefCloud, the blocks AFE and PGFF, and the training</title><style>
+HEAD = """<svg xmlns="http://www.w3.org/2000/svg" role="img"
+ viewBox="0 0 1000 1278" width="1000" height="1278"><title>The networks of ThiefCloud: SCPM, guided
+inversion, removal network with its blocks AFE and PGFF, and the training</title><style>
 text {font: 13px Helvetica, Arial, sans-serif; text-anchor: middle; fill: #1f2937} text.start {text-anchor: start}
 text.math {font: italic 16px Cambria, Georgia, "Times New Roman", serif} text.end {text-anchor: end} text.bold {font-weight: 600}
 text.scale {fill: #1d5fa8} text.offset {fill: #a8480f} .box {stroke-width: 1.5} .dashed {stroke-dasharray: 5 3}
 .line {fill: none; stroke: #4b5563; stroke-width: 1.6} .start-dot {marker-start: url(#dot)} .end-tip {marker-end: url(#tip)}
 .conv {fill: #dce8f6; stroke: #4a78b0} .deformable {fill: #fde2c4; stroke: #c4731a} .frozen {fill: #e8eaed; stroke: #8b949e}
 .prior {fill: #e9dff6; stroke: #7d5bb5} .afe {fill: #d9f0e1; stroke: #358a5c} .pgff {fill: #fbdcdf; stroke: #b64c5a}
+.inversion {fill: #fdf6c9; stroke: #a08a1c}
 .panel {fill: #f4f6f8; stroke: #d0d7de} rect.card {fill: #fff} .plain {stroke: #d0d7de}
 </style><defs>
 <marker id="tip" refX="7.5" refY="4" markerWidth="8" markerHeight="8" markerUnits="userSpaceOnUse" orient="auto"><path
@@ -28,6 +30,8 @@ text.scale {fill: #1d5fa8} text.offset {fill: #a8480f} .box {stroke-width: 1.5} 
 <g id="plus" class="line"><circle r="8" style="fill: #fff"/><path d="M-5 0H5M0 -5V5"/></g>
 <g id="times"><use href="#plus" transform="rotate(45)"/></g>
 <circle id="gap" r="5" fill="#f4f6f8"/><path id="black" d="M-36 -36H36V36H-36Z"/>
+<path id="cells" fill="none" stroke="#1f2937" stroke-width=".6" d="M-24 -36V36M-12 -36V36M0 -36V36
+M12 -36V36M24 -36V36M-36 -24H36M-36 -12H36M-36 0H36M-36 12H36M-36 24H36"/>
 <g id="ground" stroke-dasharray="none" transform="translate(-36 -36)"><path d="M0 0H72V72H0Z" fill="#86ab6b"/>
 <path d="M0 0H30L24 26 0 32Z" fill="#cb7"/><path d="M30 0H72V9L26 22Z" fill="#695"/><path d="M24 54L44 52L42 72H21Z" fill="#dc8"/>
 <path d="M0 34L24 28L20 72H0Z" fill="#5d8a4c"/><path d="M26 26L48 20L44 48L24 50Z" fill="#a9c07c"/>
@@ -36,14 +40,15 @@ text.scale {fill: #1d5fa8} text.offset {fill: #a8480f} .box {stroke-width: 1.5} 
 <stop offset="1" stop-color="#fff" stop-opacity="0"/></radialGradient>
 <g id="cloud" fill="url(#mist)"><ellipse cx="-11" cy="-14" rx="25" ry="17"/><ellipse cx="9" cy="-3" rx="27" ry="16"/>
 <ellipse cx="16" cy="21" rx="19" ry="13"/></g>
+<use id="rest" href="#cloud" opacity=".35"/>
 <rect id="frame" x="-36" y="-36" width="72" height="72" fill="none" stroke="#1f2937" stroke-width="1.6"/>
 </defs>
-<rect x=".5" y=".5" width="999" height="967" rx="14" fill="#fff" stroke="#d0d7de"/>
+<rect x=".5" y=".5" width="999" height="1277" rx="14" fill="#fff" stroke="#d0d7de"/>
 """
 
 
 class Canvas:
-    """SVG elements in drawing order. Looks are classes of HEAD's style sheet; "dashed" marks what only training needs."""
+    """SVG elements in drawing order. Looks are classes of HEAD; "dashed": can be left out."""
 
     svg = HEAD
 
@@ -88,38 +93,57 @@ class Level(NamedTuple):
     depth: int  # AFEs on the shallow features
 
 
-LEVELS = (Level(1, 98, 24, "H × W", 3), Level(2, 254, 48, "H/2 × W/2", 2), Level(3, 410, 96, "H/4 × W/4", 2))
+SCALES = ("H × W", "H/2 × W/2", "H/4 × W/4")
+LEVELS = [Level(i + 1, 142 + 156 * i, 24 * 2**i, SCALES[i], 2 if i else 3) for i in range(3)]
 TOP, DEEPEST, PITCH = LEVELS[0].y, LEVELS[-1].y, LEVELS[1].y - LEVELS[0].y
 PRIOR_LANE, SHALLOW_LANE = 54, -44  # where, seen from a level's main line, the prior comes in and the shallow features pass
-THICKNESS, BLOCKS, TRAINING = DEEPEST + PRIOR_LANE + 82, 594, 826
+IMAGE_LANE, RESIDUAL_LANE = TOP - 40, TOP - 92  # of the cloudy image, and of the inverted one
+THICKNESS, BLOCKS, INVERTING, TRAINING = DEEPEST + PRIOR_LANE + 82, 638, 870, 1120
 IMAGE, ENCODER, DECODER, SIMAM, MAPS = 56, 152, 232, 307, 367  # columns of SCPM, from left to right
-SHALLOW, AFES, SUM, FUSION, PGFF, HEADS, OUTPUT = 474, 584, 634, 694, 771, 843, 940  # and of the removal network
+SHALLOW, AFES, SUM, FUSION, PGFF, HEADS = 474, 584, 634, 694, 766, 831  # and of the removal network
+RESIDUAL, OUTPUT = 884, 940  # and behind it
 
 
 def draw_removal(canvas: Canvas) -> None:
     """The removal network, whose level 1 restores the image; the outputs of the deeper levels exist for the loss."""
     canvas.text(20, 36, "(a) ThiefCloud", "start bold")
     canvas.text(20, 55, "SCPM sees how thick the cloud is, and its features guide\nthe removal network at three scales.", "start")
-    canvas.panel(424, TOP - 78, 466, DEEPEST - TOP + 154, "Removal network")
-    canvas.symbols(IMAGE, TOP + PRIOR_LANE / 2, "ground", "cloud", "frame")
-    canvas.text(IMAGE, TOP + 79, "cloudy image\n3 × H × W")
-    canvas.arrows(f"M{IMAGE + 36} {TOP}H{SHALLOW - 36}")
+    canvas.panel(424, TOP - 78, 442, DEEPEST - TOP + 154, "Removal network")
+    canvas.symbols(IMAGE, TOP - 20, "ground", "cloud", "frame")
+    canvas.text(IMAGE, TOP + 33, "cloudy image\n3 × H × W")
+    draw_option(canvas)
     for level in LEVELS:
         draw_level(canvas, level)
-    for row, look in enumerate(("conv", "deformable", "conv dashed")):
+    for row, look in enumerate(("conv", "deformable", "conv dashed", "inversion dashed")):
         canvas.box(618, DEEPEST + 102 + 16 * row, 20, 11, "", look)
-    canvas.text(634, DEEPEST + 106, "convolutions\ndeformable\nonly in training", "start")
+    canvas.text(634, DEEPEST + 106, "convolutions\ndeformable\nonly in training\noption", "start")
     blocks = "down: conv, PixelUnshuffle(2)\nup: conv, PixelShuffle(2)\nhead: PixelShuffle(r), conv\nfusion: join, conv, ReLU"
     canvas.text(770, DEEPEST + 106, blocks, "start")
+
+
+def draw_option(canvas: Canvas) -> None:
+    """Draw the inversion, its guide, and the path around the removal network."""
+    y, x, branch, turn = IMAGE_LANE, 240, 398, 415
+    canvas.chain(y, (IMAGE, 72), (x, 84))
+    canvas.arrows(f"M{x + 42} {y}H{turn}V{TOP}H{SHALLOW - 36}")
+    canvas.box(x, y, 84, 40, "guided\ninversion", "inversion dashed")
+    canvas.text((x + 42 + branch) / 2, y - 8, "k I + b", "math")
+    canvas.arrows(f"M{x} {TOP + 9}V{y + 20}", look="end-tip dashed")
+    canvas.text(x + 9, y + 39, "guide: thickness, features", "start")
+    around = f"M{branch} {y}V{RESIDUAL_LANE}H{RESIDUAL}V{TOP - 8}"
+    canvas.arrows(around, look="start-dot end-tip dashed")
+    canvas.symbols(RESIDUAL, TOP, "plus")
+    residual = "with the option, a residual path: each level's output is added to k I + b"
+    canvas.text(645, RESIDUAL_LANE - 9, residual)
 
 
 def draw_level(canvas: Canvas, level: Level) -> None:
     """One level from its shallow features to its output, and its ties to the levels above and below."""
     y, prior, bypass, deeper = level.y, level.y + PRIOR_LANE, level.y + SHALLOW_LANE, level.number > 1
     dashed = " dashed" if deeper else ""
-    canvas.text(882, y - 42, f"Level {level.number}", "end bold")
-    canvas.text(882, y - 26, f"{level.width} × {level.scale}", "end")
-    canvas.arrows(f"M522 {y}V{bypass}H{PGFF}V{y - 20}", look="start-dot end-tip" + dashed)
+    canvas.text(858, y - 42, f"Level {level.number}", "end bold")
+    canvas.text(858, y - 26, f"{level.width} × {level.scale}", "end")
+    canvas.arrows(f"M522 {y}V{bypass}H{PGFF - 14}V{y - 20}", look="start-dot end-tip" + dashed)
     if deeper:
         canvas.symbols(FUSION, bypass, "gap")
         canvas.box(FUSION, y - 68, 86, 20, f"up {level.width} → {level.width // 2}")
@@ -131,7 +155,8 @@ def draw_level(canvas: Canvas, level: Level) -> None:
     canvas.arrows(f"M541 {y}V{y - 26}H{SUM}V{y - 8}", look="start-dot end-tip")
     canvas.chain(y, (SHALLOW, 72), (AFES, 60), (SUM, 16), (FUSION, 60))
     canvas.chain(prior, (AFES, 76), (FUSION, 60))
-    canvas.chain(y, (FUSION, 60), (PGFF, 52), (HEADS, 52), (OUTPUT, 72), look="end-tip" + dashed)
+    ends = [(OUTPUT, 72)] if deeper else [(RESIDUAL, 16), (OUTPUT, 72)]
+    canvas.chain(y, (FUSION, 60), (PGFF, 52), (HEADS, 44), *ends, look="end-tip" + dashed)
     source = f"down\n{level.width // 2} → {level.width}" if deeper else f"shallow\nCNN\n3 → {level.width}"
     canvas.box(SHALLOW, y, 72, 40 if deeper else 54, source)
     canvas.box(AFES, y, 60, 24, f"AFE × {level.depth}", "afe", count=level.depth)
@@ -139,7 +164,7 @@ def draw_level(canvas: Canvas, level: Level) -> None:
     canvas.box(AFES, prior, 76, 26, "prior AFE", "afe")
     canvas.box(FUSION, y + 19, 60, 90, "fusion")
     canvas.box(PGFF, y, 52, 40, "PGFF", "pgff" + dashed)
-    canvas.box(HEADS, y, 52, 40, f"head\nr = {2 ** (level.number - 1)}", "conv" + dashed)
+    canvas.box(HEADS, y, 44, 40, f"head\nr = {2 ** (level.number - 1)}", "conv" + dashed)
     canvas.symbols(OUTPUT, y, "ground", "frame", look=dashed)
     canvas.text(OUTPUT, y + 53, "supervision" if deeper else "restored image", "" if deeper else "bold")
     canvas.text(OUTPUT, y + 69, "3 × H × W")
@@ -163,9 +188,8 @@ def draw_scpm(canvas: Canvas) -> None:
             canvas.arrows(f"M{ENCODER} {y - PITCH + 18}V{y - 18}", f"M{DECODER} {y - 18}V{y - PITCH + 18}")
     canvas.box(centre, THICKNESS, 54, 36, "96\nH/8")
     canvas.box(MAPS - 16, THICKNESS, 94, 52, "upsample,\nconcatenate,\n1×1 conv")
-    canvas.arrows(
-        f"M{IMAGE + 36} {first}H{ENCODER - 29}", f"M{MAPS + 3} {last + 41}V{THICKNESS - 26}", f"M{MAPS + 31} {THICKNESS}H438"
-    )
+    canvas.arrows(f"M102 {IMAGE_LANE}V{first}H{ENCODER - 29}", look="start-dot end-tip")
+    canvas.arrows(f"M{MAPS + 3} {last + 41}V{THICKNESS - 26}", f"M{MAPS + 31} {THICKNESS}H438")
     canvas.arrows(f"M{ENCODER} {last + 18}V{THICKNESS}H{centre - 27}", f"M{centre + 27} {THICKNESS}H{DECODER}V{last + 18}")
     canvas.symbols(474, THICKNESS - 4, "black", "cloud", "frame")
     canvas.text(520, THICKNESS - 7, "thickness\n1 × H × W", "start")
@@ -213,25 +237,76 @@ def draw_pgff(canvas: Canvas) -> None:
     canvas.text(784, BLOCKS + 206, "the scattering model I = J t + A (1 − t), solved for J")
 
 
+def draw_inversion(canvas: Canvas) -> None:
+    """Draw the inversion's U-Net, which writes gain and offset from coarse to fine."""
+    canvas.panel(20, INVERTING, 960, 236, "(d) Guided inversion, an option")
+    canvas.text(968, INVERTING + 20, "from coarse to fine, each level adds to k and b", "end")
+    guide, context, encoder, middle, decoder, head, total = 283, 309, 372, 441, 510, 590, 640
+    top, joint, rail, coarsest, even = (INVERTING + 56 + 38 * row for row in range(5))
+    canvas.symbols(66, rail, "ground", "cloud", "cells", "frame")
+    canvas.text(66, rail + 53, "image I")
+    canvas.arrows(f"M102 {rail}H113V{top}H125", f"M113 {rail}V{even}H125")
+    canvas.box(194, top, 138, 36, "cells of 4 × 4 pixels:\n4 statistics per band", "inversion")
+    canvas.box(194, joint + 10, 138, 36, "guide from SCPM:\nthickness, features", "prior")
+    canvas.box(194, even, 138, 36, "the whole image:\n11 statistics per band", "inversion")
+    canvas.box(context, even, 42, 26, "MLP")
+    canvas.box(head, even, 44, 20, "conv")
+    canvas.chain(top, (194, 138), (guide, 16), (context, 16), (encoder, 76))
+    canvas.chain(even, (194, 138), (context, 42), (head, 44))
+    canvas.arrows(f"M263 {joint + 10}H{guide}V{top + 8}", f"M{context} {even - 13}V{top + 8}")
+    canvas.arrows(f"M{middle} {even}V{coarsest + 8}", look="start-dot end-tip")
+    canvas.arrows(f"M{head + 22} {even}H{total}V{coarsest + 8}")
+    for x, y in ((guide, top), (context, top), (middle, coarsest)):
+        canvas.symbols(x, y, "plus")
+    for y, width, cell in ((top, 48, 4), (joint, 96, 8), (rail, 144, 16), (coarsest, 192, 32)):
+        joins = [(middle, 16)] if y == coarsest else []
+        canvas.chain(y, (encoder, 76), *joins, (decoder, 76), (head, 44), (total, 16))
+        for column in (encoder, decoder):
+            canvas.box(column, y, 76, 24, f"{width} × H/{cell}")
+        if y > top:
+            canvas.arrows(f"M{encoder} {y - 26}V{y - 12}", f"M{decoder} {y - 12}V{y - 26}")
+            canvas.arrows(f"M{total} {y - 8}V{y - 30}")
+        canvas.text(656, y + 4.5 if y > top else y - 8, f"cells of {cell} pixels", "start")
+        canvas.box(head, y, 44, 20, "conv")
+        canvas.symbols(total, y, "plus")
+    canvas.text(656, even + 4.5, "whole image", "start")
+    canvas.chain(rail, (780, 20), (820, 16), (872, 16), (936, 72))
+    canvas.arrows(f"M{total + 8} {top}H872V{rail - 8}")
+    canvas.arrows(f"M820 {top}V{rail - 8}", look="start-dot end-tip")
+    canvas.text(780, rail + 5, "I", "math")
+    for x, symbol, name, look in ((820, "times", "k", "scale"), (872, "plus", "b", "offset")):
+        canvas.symbols(x, rail, symbol)
+        canvas.text(x + 9, rail - 32, name, f"start math {look}")
+    canvas.symbols(936, rail, "ground", "rest", "frame")
+    canvas.text(972, rail + 53, "to the shallow CNN", "end")
+    canvas.text(800, even + 10, "k ≈ 1 / t", "math scale")
+    canvas.text(907, even + 10, "b ≈ A (1 − 1 / t)", "math offset")
+
+
 def draw_training(canvas: Canvas) -> None:
-    """SCPM's own training, then the two phases of the whole network."""
-    canvas.panel(20, TRAINING, 960, 126, "(d) Training")
-    canvas.text(
-        968, TRAINING + 20, "Both phases: 2.4 MSE(level 1) + 0.3 MSE(level 2) + 0.3 MSE(level 3) + 0.04 perceptual", "end"
-    )
+    """Draw SCPM's own training, the inversion's, then the two phases of the whole network."""
+    canvas.panel(20, TRAINING, 960, 142, "(e) Training")
+    loss = "2.4 MSE(level 1) + 0.3 MSE(level 2) + 0.3 MSE(level 3) + 0.04 perceptual"
+    canvas.text(968, TRAINING + 20, "Phases 1 and 2: " + loss, "end")
+    before = "before phase 1, then frozen\nL1, Adam 5e-4, 200 epochs"
+    after = "from phase 1's best\nAdam 3e-4, 200 epochs"
     phases = (
-        ("First: SCPM alone", "SCPM learns", "L1 on thickness; SGD 1e-4, 20,000 steps"),
-        ("Phase 1: SCPM frozen", "SCPM frozen", "Adam 5e-4, 200 epochs"),
-        ("Phase 2: SCPM tunable", "SCPM learns", "from phase 1's best; Adam 3e-4, 200 epochs"),
+        ("First: SCPM alone", "learns", "", "L1 on thickness\nSGD 1e-4, 20,000 steps"),
+        ("Option: inversion alone", "frozen", "inversion", before),
+        ("Phase 1: SCPM frozen", "frozen", "removal", "Adam 5e-4, 200 epochs"),
+        ("Phase 2: SCPM tunable", "learns", "removal", after),
     )
-    for number, (title, prior, recipe) in enumerate(phases):
-        x, y = 180 + 320 * number, TRAINING + 32
-        canvas.panel(x - 148, y, 296, 84, title, "card plain")
-        canvas.box(x - 68 if number else x, y + 43, 126, 24, prior, "frozen" if "frozen" in prior else "prior")
+    for number, (title, prior, learner, recipe) in enumerate(phases):
+        x, y, option = 140 + 240 * number, TRAINING + 32, learner == "inversion"
+        card = "card inversion dashed" if option else "card plain"
+        look = "frozen" if prior == "frozen" else "prior"
+        canvas.panel(x - 108, y, 216, 100, title, card)
+        canvas.box(x - 52 if number else x, y + 43, 98, 24, f"SCPM {prior}", look)
         canvas.text(x, y + 74, recipe)
         if number:
-            canvas.box(x + 68, y + 43, 126, 24, "removal learns", "afe")
-            canvas.arrows(f"M{x - 172} {y + 43}h24")
+            look = "inversion dashed" if option else "afe"
+            canvas.box(x + 52, y + 43, 98, 24, f"{learner} learns", look)
+            canvas.arrows(f"M{x - 132} {y + 43}h24")
 
 
 def main() -> None:
@@ -240,7 +315,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".svg"), help="file to write")
     arguments = parser.parse_args()
     canvas = Canvas()
-    for draw in (draw_removal, draw_scpm, draw_afe, draw_pgff, draw_training):
+    for draw in (draw_removal, draw_scpm, draw_afe, draw_pgff, draw_inversion, draw_training):
         draw(canvas)
     arguments.out.write_text(canvas.svg + "</svg>\n", encoding="utf-8")
 
