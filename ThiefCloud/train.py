@@ -34,7 +34,8 @@ from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
-from thiefcloud.data import Batch, Data, TrainingBatches, open_data
+from thiefcloud.data import Batch, Data, TrainingBatches, WholeImages, open_data
+from thiefcloud.even_fit import fit_even
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import BROUGHT_ALONG, OUT, PRESETS, TrainOptions, default_prior
 from thiefcloud.weights import load_into
@@ -76,6 +77,8 @@ def main(options: TrainOptions) -> None:
         trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=in_force(options))
         saved = trainee.resume(last) if resuming else None
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
+        if options.epochs_inversion and options.pretrained is None and not resuming:
+            fit_coarsest(model, data, options, world)
 
         for phase in range(trainee.progress.phase, len(PHASES)):
             train_phase(phase, options, trainee, batches, criterion, data.val, folder, saved)
@@ -156,6 +159,15 @@ def in_force(options: TrainOptions) -> dict[str, Any]:
         return noted
     decided = set(BROUGHT_ALONG) - ({"prior"} if options.prior is not None else set())
     return {name: value for name, value in noted.items() if name not in decided}
+
+
+def fit_coarsest(model: ThiefCloud | UNet, data: Data, options: TrainOptions, world: World) -> None:
+    """Fit gain and offset of whole images; every process does the same."""
+    assert model.inversion is not None
+    images = WholeImages(data, seed=options.seed, device=world.device, opaque=options.opaque)
+    error = fit_even(model.inversion, images, steps=options.even_steps, seed=options.seed, show_progress=world.is_main)
+    if world.is_main:
+        print(f"one gain and offset for each image leave a root mean square error of {error:.4f}")
 
 
 def new_prior(options: TrainOptions) -> SCPM | NoPrior:

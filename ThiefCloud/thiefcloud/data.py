@@ -1,16 +1,18 @@
 """The images that the options name: training batches and whole scenes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloudkit.batches import Draw, ImageStore, Sampler
 from cloudkit.distributed import World
+from cloudkit.images import read_unit
 from cloudkit.mixture import CLEAR, Source, Use, find_pairs, named_apart, open_source, read_mixture
 from cloudkit.pairs import DataError, Pair
 from cloudkit.scenes import JoinedScenes, PairScenes, Scenes
@@ -20,6 +22,8 @@ from thiefcloud.opaque import keep_opaque_clouds, keep_simulated_opaque, lay_opa
 from thiefcloud.options import DataOptions
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
+_WHOLE = 9  # as a phase of the run, so that whole images share no randomness with batches
+_EACH, _FEWEST, _MOST, _LARGE = 2, 256, 3072, 512  # images for each place, in all, and the side of large ones in pixels
 _OPAQUE, _JITTER = 1, 2  # uses of a draw's randomness, beside its crop and its simulated cloud
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
 _LEVELS = 255  # of simulated images, as of the real ones: in finer ones a network would see through what is opaque
@@ -175,6 +179,41 @@ def overcast(cloudy: Tensor, clear: Tensor, draws: Sequence[Draw], fraction: flo
         seeds = [draws[number].seed(_OPAQUE) for number in chosen]
         cloudy[chosen], clear[chosen] = lay_opaque_clouds(cloudy[chosen], clear[chosen], seeds)
     return cloudy, clear
+
+
+class WholeImages:
+    """Pairs of training images as large as may be, one by one: what the coarsest step of the inversion is fitted to.
+
+    Args:
+        data: the data set.
+        seed: of the choice.
+        device: where images go.
+        opaque: fraction of the images over which opaque clouds are laid.
+    """
+
+    def __init__(self, data: Data, *, seed: int, device: torch.device, opaque: float = 0.0) -> None:
+        self._data, self._seed, self._device, self._opaque = data, seed, device, opaque
+
+    def __len__(self) -> int:
+        """How many images tell enough."""
+        return min(max(_EACH * len(self._data.train), _FEWEST), _MOST)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Cloudy and clear, each (1, 3, H, W); large images at half scale too."""
+        return (self._pair(number) for number in range(len(self)))
+
+    def _pair(self, number: int) -> Batch:
+        draw = Draw(number, (self._seed, _WHOLE, number))
+        random = draw.generator()
+        place = self._data.train[int(random.integers(len(self._data.train)))]
+        cloudy, clear = (read_unit(path, bands=3)[None].to(self._device) for path in (place.cloudy, place.clear))
+        if min(clear.shape[-2:]) >= _LARGE and random.integers(2):
+            cloudy, clear = (F.avg_pool2d(image, 2) for image in (cloudy, clear))
+        if place.keep_opaque:
+            clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
+        if place.simulated:
+            cloudy = self._data.simulate(cloudy, [draw.seed()]).cloudy
+        return overcast(cloudy.clone(), clear.clone(), [draw], self._opaque)
 
 
 def jittered(cloudy: Tensor, clear: Tensor, draws: Sequence[Draw], strength: float) -> Batch:

@@ -111,9 +111,11 @@ class Inversion(nn.Module):
             features = self.decoders[level](features)
             estimate = estimate + self.heads[level](features)
 
-        log_gain, rest = (_STEP * estimate).chunk(2, dim=1)
-        gain = torch.exp(_STEEPEST * torch.tanh(log_gain / _STEEPEST))  # a hard bound would stop what learns beyond it
-        return gain, _CLOUD * (1 - gain) + rest
+        return _gain_and_offset(estimate)
+
+    def even_gain_and_offset(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Gain and offset of whole images, each (N, bands), from their statistics (N, bands, 11): the coarsest step alone."""
+        return _gain_and_offset(self.even(self.from_image(_centred(statistics.flatten(1)))))
 
 
 class ChannelNorm(nn.Module):
@@ -180,6 +182,13 @@ def fill(images: Tensor, valid: Tensor) -> Tensor:
     """Images (N, bands, H, W) with the mean of their valid pixels (N, 1, H, W) at all others, lest these pass for dark ground."""
     mean = torch.where(valid, images, 0).sum((2, 3), keepdim=True) / valid.sum((2, 3), keepdim=True).clamp_min(1)
     return torch.where(valid, images, mean)
+
+
+def _gain_and_offset(estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """Gain and offset, each (N, bands, ...), from what the heads write, (N, 2 bands, ...)."""
+    log_gain, rest = (_STEP * estimate).chunk(2, dim=1)
+    gain = torch.exp(_STEEPEST * torch.tanh(log_gain / _STEEPEST))  # a hard bound would stop what learns beyond it
+    return gain, _CLOUD * (1 - gain) + rest
 
 
 def _centred(values: Tensor) -> Tensor:

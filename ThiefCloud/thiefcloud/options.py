@@ -124,6 +124,9 @@ class TrainOptions(DataOptions):
     epochs_inversion: int = 0
     """Passes over the training images in which the guided inversion is trained, before the network behind it; the network begins
     where it leaves off. Needs --residual. 0: no inversion."""
+    even_steps: int = 4000
+    """Steps in which the coarsest part of a new inversion, one gain and offset for the whole image, is fitted to statistics of
+    the training images first: a minute or two. 0: not at all."""
     epochs_frozen: int = 200
     """Passes over the training images with SCPM frozen; 0 to tune it from the start."""
     epochs_tunable: int = 200
@@ -195,7 +198,9 @@ class TrainOptions(DataOptions):
                 "--epochs-inversion, --epochs-frozen and --epochs-tunable must not be negative, nor all 0: there would be "
                 "nothing to train."
             )
-        require_not_negative(perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed, jitter=self.jitter)
+        require_not_negative(
+            perceptual=self.perceptual, lr_end=self.lr_end, seed=self.seed, jitter=self.jitter, even_steps=self.even_steps
+        )
 
     @property
     def choice(self) -> Choice:

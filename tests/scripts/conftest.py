@@ -15,6 +15,8 @@ SMALL = [
     "quick",
     "--epochs-inversion",
     1,
+    "--even-steps",
+    2,
     "--batch-inversion",
     2,
     "--crop",

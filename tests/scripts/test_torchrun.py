@@ -119,6 +119,8 @@ def test_stage_2_equals_one_process_while_the_prior_is_frozen(tmp_path: Path, pr
         "quick",
         "--epochs-inversion",
         1,
+        "--even-steps",
+        2,
         "--batch-inversion",
         2,
         "--crop",
