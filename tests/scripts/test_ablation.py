@@ -22,6 +22,8 @@ RECIPE = [
     "quick",
     "--epochs-inversion",
     1,
+    "--even-steps",
+    2,
     "--epochs",
     2,
     "--batch",

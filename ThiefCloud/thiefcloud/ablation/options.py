@@ -73,6 +73,8 @@ class AblationOptions:
     """Add the cloudy image to what the networks write."""
     epochs_inversion: int = _DEFAULTS.epochs_inversion
     """Passes in which each arm's prior guides the training of an inversion before its network; 0: no inversion."""
+    even_steps: int = _DEFAULTS.even_steps
+    """Steps in which the coarsest part of each inversion is fitted first."""
     validate_every: int = _DEFAULTS.validate_every
     """Epochs between validations; a run is saved at each."""
     device: str = "auto"
@@ -91,7 +93,7 @@ class AblationOptions:
                 raise ValueError(f"--{name} is {getattr(self, name)}, expected at least {least}.")
         require_positive(batch=self.batch, lr=self.lr, crop=self.crop, validate_every=self.validate_every)
         check_inversion(self.epochs_inversion, residual=self.residual)
-        require_not_negative(perceptual=self.perceptual, seeds=min(self.seeds))
+        require_not_negative(even_steps=self.even_steps, perceptual=self.perceptual, seeds=min(self.seeds))
         require_multiple(self.crop, FACTOR)
         require_apart(self.out, self.root)
 
@@ -107,6 +109,7 @@ def _with_defaults_of(preset: TrainOptions) -> AblationOptions:
         perceptual=preset.perceptual,
         residual=preset.residual,
         epochs_inversion=preset.epochs_inversion,
+        even_steps=preset.even_steps,
         validate_every=preset.validate_every,
     )
 

@@ -158,6 +158,7 @@ def training_arguments(run: Run, options: AblationOptions) -> list[str]:
         "pixel": options.pixel,
         "perceptual": options.perceptual,
         "epochs-inversion": options.epochs_inversion,
+        "even-steps": options.even_steps,
         "validate-every": options.validate_every,
         **({"vgg": options.vgg.resolve()} if options.vgg else {}),
     }
