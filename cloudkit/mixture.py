@@ -49,7 +49,7 @@ class Source:
     choice: Choice
     """Lists of names."""
     validate: bool | Literal["all"]
-    """Whether some of the training images serve for validation, or all: pairs, or clear ones under fixed simulated clouds."""
+    """Some of the training images serve for validation, or all: pairs, or clear ones under fixed simulated clouds."""
     keep_opaque: bool
     """Whether the truth of its pairs is the cloud where that lets no light through."""
 
@@ -128,7 +128,7 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
 
 
 def _wanted(name: str) -> str:
-    """What a key of a source may say, for messages."""
+    """Describe what a key of a source may say, for messages."""
     if name in USES:
         return f"a number from 0 to {MOST}"
     return {"validate": 'true, false or "all"', "keep_opaque": "true or false"}.get(name, "text in quotes")

@@ -36,7 +36,7 @@ QUANTILE_PIXELS = 2**20  # the most that torch.quantile is given
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Which pairs, and which of their clouds."""
+    """Choice of pairs and of their clouds."""
 
     root: Path
     """The data set's folder or its parent."""
@@ -86,7 +86,7 @@ def main(options: ExtractOptions) -> None:
 
 
 def is_thin_cloud(scene: Scene, opacity: Tensor, options: ExtractOptions) -> bool:
-    """Whether the opacity (1, H, W) of a pair is that of a thin cloud and of nothing else."""
+    """Tell if the opacity (1, H, W) of a pair is that of a thin cloud and of nothing else."""
     cloudy, clear = (image.mean(0, keepdim=True) for image in (scene.cloudy, scene.truth))
     thickest = float(torch.quantile(opacity.flatten()[:: max(1, opacity.numel() // QUANTILE_PIXELS)], 0.99))
     darkened = float((cloudy < clear - NOISE).float().mean())

@@ -195,7 +195,7 @@ class WholeImages:
         self._data, self._seed, self._device, self._opaque = data, seed, device, opaque
 
     def __len__(self) -> int:
-        """How many images tell enough."""
+        """Number of images that tell enough."""
         return min(max(_EACH * len(self._data.train), _FEWEST), _MOST)
 
     def __iter__(self) -> Iterator[Batch]:

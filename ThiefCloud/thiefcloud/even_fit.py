@@ -23,7 +23,7 @@ _SMALLEST_ERROR = 1e-5  # in the mean square; below it nothing is to be gained
 
 
 class Moments(NamedTuple):
-    """What pairs of images tell of an even haze."""
+    """Statistics of pairs of images that tell of an even haze."""
 
     cloudy: Tensor
     """(N, bands, 11), `image_statistics` of the cloudy images."""

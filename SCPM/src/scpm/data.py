@@ -86,21 +86,21 @@ def find_thickness_pairs(root: Path) -> Splits:
 
 
 class PriorSample(NamedTuple):
-    """What one draw of the prior's training shows."""
+    """One draw of the prior's training."""
 
     files: tuple[Path, ...]
     """The clear image; or the cloudy one and its thickness map."""
     simulated: bool
-    """Whether a cloud is drawn over the image; else the thickness is that of the map, or 0."""
+    """A cloud is drawn over the image; else the thickness is that of the map, or 0."""
 
 
 class PriorData(NamedTuple):
-    """What the prior is trained on, opened but not yet read."""
+    """Images that the prior is trained on, opened but not yet read."""
 
     train: Sequence[PriorSample]
     val: Scenes
     note: str
-    """What was found, a line for each source."""
+    """A line for each source that was found."""
     simulate: Simulator
 
 
