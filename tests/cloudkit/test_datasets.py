@@ -253,7 +253,7 @@ real = pytest.mark.skipif("THIEFCLOUD_DATA" not in os.environ, reason="THIEFCLOU
 
 
 @real
-@pytest.mark.parametrize(("dataset", "count"), [("rice1", 74), ("rice2", 106)])
+@pytest.mark.parametrize(("dataset", "count"), [("rice1", 74), ("rice2", 695)])
 def test_real_pairs(dataset: NamedSet, count: int) -> None:
     splits = find_named(dataset, Path(os.environ["THIEFCLOUD_DATA"]))
     assert_sound(splits)
