@@ -11,15 +11,13 @@ The run's folder holds best.pt (for test.py and predict.py), last.pt, options.js
 inversion.pt and frozen.pt hold the best weights at the end of these phases, with which the next one begins.
 """
 
-import math
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 import scpm
 import thiefcloud
@@ -34,17 +32,12 @@ from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
 from cloudkit.training import Mixed, Trainee, fuses
 from scpm import SCPM
 from thiefcloud import NoPrior, ThiefCloud, UNet, restore, restore_and_detect
-from thiefcloud.data import Batch, Data, TrainingBatches, WholeImages, open_data
+from thiefcloud.data import Data, TrainingBatches, WholeImages, open_data
 from thiefcloud.even_fit import fit_even
 from thiefcloud.losses import RestorationLoss
 from thiefcloud.options import BROUGHT_ALONG, OUT, PRESETS, TrainOptions, default_prior
+from thiefcloud.phases import Phase, phases_of, prepare
 from thiefcloud.weights import load_into
-
-PHASES = ("inversion", "frozen", "tunable")
-TITLES = ("inversion", "SCPM frozen", "SCPM tunable")
-RANDOMNESS = (2, 0, 1)  # number of each phase for the order of its batches; with 0 and 1 the paper's two draw as they always did
-WARM_UP, LARGEST_GRADIENT = 100, 1.0  # steps, and norm: of the inversion, which a few large steps can spoil for good
-Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
 def main(options: TrainOptions) -> None:
@@ -77,20 +70,21 @@ def main(options: TrainOptions) -> None:
         trainee = Trainee(model.kind, model, model.config, mixed=mixed, ema=options.ema, world=world, options=in_force(options))
         saved = trainee.resume(last) if resuming else None
         folder = RunFolder(options.out, OUT, options, resume=options.resume, world=world)
-        if options.epochs_inversion and options.pretrained is None and not resuming:
+        if options.epochs_inversion and options.even_steps and options.pretrained is None and not resuming:
             fit_coarsest(model, data, options, world)
 
-        for phase in range(trainee.progress.phase, len(PHASES)):
-            train_phase(phase, options, trainee, batches, criterion, data.val, folder, saved)
+        phases = phases_of(options)
+        for number in range(trainee.progress.phase, len(phases)):
+            train_phase(phases[number], options, trainee, batches, criterion, data.val, folder, saved)
             saved = None
-            trainee.progress.phase, trainee.progress.epoch = phase + 1, 0
+            trainee.progress.phase, trainee.progress.epoch = number + 1, 0
         folder.close()
         if world.is_main:
             print(f"best validation PSNR {trainee.progress.best:.2f} dB: {folder.best}")
 
 
 def train_phase(
-    phase: int,
+    phase: Phase,
     options: TrainOptions,
     trainee: Trainee[ThiefCloud | UNet],
     batches: TrainingBatches,
@@ -100,36 +94,32 @@ def train_phase(
     saved: Mapping[str, Any] | None,
 ) -> None:
     """Train one phase from where `trainee.progress` says it is; `saved` is what a resumed optimizer needs."""
-    epochs, batch, rate = (
-        (options.epochs_inversion, options.batch_inversion, options.lr_inversion),
-        (options.epochs_frozen, options.batch_frozen, options.lr_frozen),
-        (options.epochs_tunable, options.batch_tunable, options.lr_tunable),
-    )[phase]
     model, progress = trainee.model, trainee.progress
-    if progress.epoch >= epochs:
+    if progress.epoch >= phase.epochs:
         return
-    batch_of, steps = batches.of_phase(RANDOMNESS[phase], batch)
     if progress.epoch == 0 and progress.history:
-        start_from_best(trainee, folder)
-    part, compute_losses = prepare(PHASES[phase], model, criterion)
+        start_from_best(trainee, folder, phases_of(options))
+
+    part, compute_losses = prepare(phase, model, criterion)
     learning = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.Adam(learning, lr=rate, fused=fuses(trainee.world.device))
-    trainee.begin_phase(optimizer, part, largest_gradient=math.inf if part is None else LARGEST_GRADIENT)
+    optimizer = torch.optim.Adam(learning, lr=phase.lr, fused=fuses(trainee.world.device))
+    trainee.begin_phase(optimizer, part, largest_gradient=phase.largest_gradient)
     if saved and progress.epoch:  # else the phase begins, with an optimizer of its own
         trainee.resume_optimizer(saved)
 
-    while progress.epoch < epochs:
-        count = min(options.validate_every, epochs - progress.epoch)
+    batch_of, steps = batches.of_phase(phase.randomness, phase.batch)
+    while progress.epoch < phase.epochs:
+        count = min(options.validate_every, phase.epochs - progress.epoch)
         losses = trainee.train_steps(
             count * steps,
             batch_of,
             compute_losses,
-            lambda step: cosine(rate, options.lr_end, step // steps / epochs) * warm_up(phase, step),
+            lambda step: phase.lr_at(step, steps, options.lr_end),
             first=progress.epoch * steps,
-            title=f"{TITLES[phase]}, epoch {progress.epoch} of {epochs}",
+            title=f"{phase.title}, epoch {progress.epoch} of {phase.epochs}",
         )
         progress.epoch += count
-        finish_epochs(trainee, folder, scenes, losses)
+        finish_epochs(phase, trainee, folder, scenes, losses)
 
 
 def new_model(options: TrainOptions) -> ThiefCloud | UNet:
@@ -182,16 +172,18 @@ def announce(options: TrainOptions, data: Data, world: World) -> None:
     if world.is_main:
         print(data.note)
         if options.pretrained is not None:
-            print(f"weights to begin with: {options.pretrained}")
+            replaced = f", with the prior {options.prior}" if options.prior is not None else ""
+            print(f"weights to begin with: {options.pretrained}{replaced}")
         elif not options.no_prior and options.network == "thiefcloud":
             print("prior: untrained" if options.untrained_prior else f"prior: {options.prior or default_prior()}")
         if options.folder == SAMPLE:
             print("these are the sample chips; name a real data set with --dataset NAME --root DIR (see --help)")
 
 
-def start_from_best(trainee: Trainee[ThiefCloud | UNet], folder: RunFolder) -> None:
-    """Load the best weights of the phases before, kept under a name that this phase does not touch."""
-    kept = kept_weights(int(trainee.progress.history[-1]["phase"]), folder)
+def start_from_best(trainee: Trainee[ThiefCloud | UNet], folder: RunFolder, phases: Sequence[Phase]) -> None:
+    """Load the best weights so far, kept under the name of the phase that ended, which this one does not touch."""
+    ended = phases[int(trainee.progress.history[-1]["phase"])]
+    kept = kept_weights(ended, folder)
     if trainee.world.is_main and not kept.exists():
         write_atomically(kept, lambda temporary: shutil.copyfile(folder.best, temporary))
     trainee.world.barrier()
@@ -200,64 +192,17 @@ def start_from_best(trainee: Trainee[ThiefCloud | UNet], folder: RunFolder) -> N
         load_into(trainee.averaged.module, kept)
 
 
-def kept_weights(phase: int, folder: RunFolder) -> Path:
+def kept_weights(phase: Phase, folder: RunFolder) -> Path:
     """The file with the best weights at the end of a phase."""
-    return folder.path / f"{PHASES[phase]}.pt"
-
-
-def prepare(phase: str, model: ThiefCloud | UNet, criterion: RestorationLoss) -> tuple[nn.Module | None, Losses]:
-    """Set what learns in a phase.
-
-    Returns:
-        The part of the network that runs, None for all of it, and the losses of its output.
-    """
-    model.requires_grad_(True)
-    if phase == "tunable":
-        model.tune_prior()
-    else:
-        model.freeze_prior()
-    if phase == "inversion":
-        assert model.inversion is not None
-        model.requires_grad_(False)
-        model.inversion.requires_grad_(True)
-        return InversionAlone(model), lambda part, batch: {"loss": F.l1_loss(part(batch[0]), batch[1])}
-    if model.inversion is not None:
-        model.inversion.requires_grad_(False)
-    return None, lambda network, batch: criterion(network(batch[0]), batch[1])
-
-
-class InversionAlone(nn.Module):
-    """The inversion of a network with the prior that guides it: cloudy images (N, 3, H, W) to inverted ones."""
-
-    def __init__(self, model: ThiefCloud | UNet) -> None:
-        super().__init__()
-        assert model.inversion is not None
-        self.prior, self.inversion = model.prior, model.inversion
-
-    def train(self, mode: bool = True) -> Self:
-        """Leave the prior in eval mode."""
-        super().train(mode)
-        self.prior.eval()
-        return self
-
-    def forward(self, cloudy: Tensor) -> Tensor:
-        """Invert, without what the network behind would add."""
-        inverted: Tensor = self.inversion(cloudy, self.prior(cloudy))
-        return inverted
-
-
-def cosine(start: float, end: float, share: float) -> float:
-    """Learning rate after a share of the phase, falling from start to end."""
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
-
-
-def warm_up(phase: int, step: int) -> float:
-    """Factor of the learning rate: the first steps of the inversion are small."""
-    return min(1.0, (step + 1) / WARM_UP) if PHASES[phase] == "inversion" else 1.0
+    return folder.path / f"{phase.name}.pt"
 
 
 def finish_epochs(
-    trainee: Trainee[ThiefCloud | UNet], folder: RunFolder, scenes: Sequence[Scene], losses: dict[str, float]
+    phase: Phase,
+    trainee: Trainee[ThiefCloud | UNet],
+    folder: RunFolder,
+    scenes: Sequence[Scene],
+    losses: dict[str, float],
 ) -> None:
     """Validate, save and report."""
     progress, model = trainee.progress, trainee.best_model
@@ -268,13 +213,12 @@ def finish_epochs(
         progress.best = scores["val/psnr"]
         trainee.save_best(folder.best)
     if trainee.world.is_main:
-        for phase in range(progress.phase, len(PHASES)):  # of a later phase that a longer one now precedes
-            kept_weights(phase, folder).unlink(missing_ok=True)
+        kept_weights(phase, folder).unlink(missing_ok=True)  # this phase goes on, with --resume and more epochs
     folder.record(progress.step, progress.history, lambda: pictures(model, scenes))
     trainee.save_last(folder.last)
     if trainee.world.is_main:
         print(
-            f"{TITLES[progress.phase]}, epoch {progress.epoch}: loss {losses['loss']:.4f}, "
+            f"{phase.title}, epoch {progress.epoch}: loss {losses['loss']:.4f}, "
             f"validation PSNR {scores['val/psnr']:.2f} dB, SSIM {scores['val/ssim']:.4f}"
         )
 

@@ -128,7 +128,11 @@ class Trainee(Generic[Network]):
         self.parallel: nn.Module = model
 
     def begin_phase(
-        self, optimizer: torch.optim.Optimizer, part: nn.Module | None = None, *, largest_gradient: float = math.inf
+        self,
+        optimizer: torch.optim.Optimizer,
+        part: nn.Module | None = None,
+        *,
+        largest_gradient: float = math.inf,
     ) -> None:
         """Take the phase's optimizer; call after what is frozen and what is not has been set.
 
