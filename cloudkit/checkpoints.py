@@ -108,7 +108,10 @@ def load_network(
         raise CheckpointError(
             f"{path} lacks its {' and '.join(sorted(missing))}; it may be damaged: fetch it anew, or name another."
         )
-    model = builders[content["network"]](content["config"])
+    try:
+        model = builders[content["network"]](content["config"])
+    except CheckpointError as error:
+        raise CheckpointError(f"{path} cannot be used: {error}") from error
     load_weights(model, content["model"], path)
     return ordered_to_restore(model).eval()
 

@@ -19,7 +19,7 @@ import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 from cloudkit.datasets import LAYOUTS, NamedSet, find_clear, find_folder, find_named
 from cloudkit.pairs import DataError, Pair
@@ -32,6 +32,7 @@ PairSet = NamedSet | Literal["folder", "clear"]
 CLEAR: Literal["clear"] = "clear"
 DATASETS = (*LAYOUTS, "folder", CLEAR)
 ALLOWED = (True, False, "all")  # values of validate
+LISTS = [field.name for field in fields(Choice)]
 MOST = 1000  # draws of one place in a pass; more is a slip
 T = TypeVar("T")
 
@@ -83,26 +84,7 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
     where = f"source {number} of {path}"
     if not isinstance(entry, dict):
         raise DataError(f"{where} is {entry!r}, expected a [[source]] entry with dataset, folder and what is drawn.")
-    lists = [field.name for field in fields(Choice)]
-    kinds: dict[str, tuple[type, ...]] = {
-        **dict.fromkeys(("dataset", "folder", *lists), (str,)),
-        **dict.fromkeys(USES, (int, float)),
-        "keep_opaque": (bool,),
-        "validate": (bool, str),
-    }
-    if unknown := sorted(entry.keys() - kinds.keys()):
-        raise DataError(f"{where} says {', '.join(unknown)}, expected only {', '.join(kinds)}.")
-    for name, value in entry.items():
-        if (
-            type(value) not in kinds[name]
-            or (name in USES and not 0 <= value <= MOST)
-            or (name == "validate" and value not in ALLOWED)
-        ):
-            raise DataError(f"{where} says {name} = {value!r}, expected {_wanted(name)}.")
-    if missing := [name for name in ("dataset", "folder") if name not in entry]:
-        raise DataError(f'{where} has no {" and no ".join(missing)}, expected for example dataset = "rice1", folder = "RICE1".')
-    if entry["dataset"] not in DATASETS:
-        raise DataError(f"{where} says dataset = {entry['dataset']!r}, expected one of {', '.join(DATASETS)}.")
+    _check_values(entry, where)
     draws: dict[Use, float] = {use: entry[use] for use in USES if entry.get(use)}
     if bool(draws) == (entry.get("validate") == "all"):
         raise DataError(
@@ -116,7 +98,7 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
         raise DataError(
             f"{where} says keep_opaque = true, which is of pairs, and draws none; expected pairs with a number above 0."
         )
-    choice = Choice(**{name: path.parent / entry[name] for name in lists if name in entry})
+    choice = Choice(**{name: path.parent / entry[name] for name in LISTS if name in entry})
     beside = entry["folder"].startswith(("./", "../"))
     folder = (path.parent if beside else root) / entry["folder"]
     if beside and not folder.is_dir():
@@ -125,6 +107,26 @@ def _source(entry: object, path: Path, root: Path, number: int) -> Source:
         )
     validate = entry.get("validate", bool(of_pairs))
     return Source(entry["dataset"], folder, draws, choice, validate, entry.get("keep_opaque", False))
+
+
+def _check_values(entry: Mapping[str, Any], where: str) -> None:
+    """Raise DataError unless every key of an entry is known and says what it may, and none is missing."""
+    kinds: dict[str, tuple[type, ...]] = {
+        **dict.fromkeys(("dataset", "folder", *LISTS), (str,)),
+        **dict.fromkeys(USES, (int, float)),
+        "keep_opaque": (bool,),
+        "validate": (bool, str),
+    }
+    if unknown := sorted(entry.keys() - kinds.keys()):
+        raise DataError(f"{where} says {', '.join(unknown)}, expected only {', '.join(kinds)}.")
+    for name, value in entry.items():
+        too_many = name in USES and type(value) in kinds[name] and not 0 <= value <= MOST
+        if type(value) not in kinds[name] or too_many or (name == "validate" and value not in ALLOWED):
+            raise DataError(f"{where} says {name} = {value!r}, expected {_wanted(name)}.")
+    if missing := [name for name in ("dataset", "folder") if name not in entry]:
+        raise DataError(f'{where} has no {" and no ".join(missing)}, expected for example dataset = "rice1", folder = "RICE1".')
+    if entry["dataset"] not in DATASETS:
+        raise DataError(f"{where} says dataset = {entry['dataset']!r}, expected one of {', '.join(DATASETS)}.")
 
 
 def _wanted(name: str) -> str:

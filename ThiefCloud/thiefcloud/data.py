@@ -26,7 +26,7 @@ _WHOLE = 9  # as a phase of the run, so that whole images share no randomness wi
 _EACH, _FEWEST, _MOST, _LARGE = 2, 256, 3072, 512  # images for each place, in all, and the side of large ones in pixels
 _OPAQUE, _JITTER = 1, 2  # uses of a draw's randomness, beside its crop and its simulated cloud
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
-_LEVELS = 255  # of simulated images, as of the real ones: in finer ones a network would see through what is opaque
+_LEVELS = 255  # of simulated images: in finer ones a network would see through what is opaque
 
 
 class Place(NamedTuple):
@@ -163,13 +163,21 @@ class TrainingBatches:
                 if place.keep_opaque:
                     clear[number] = keep_opaque_clouds(cloudy[number], clear[number])
             if covered := [number for number, place in enumerate(places) if place.simulated]:
-                clouds = self._simulate(cloudy[covered], [draws[number].seed() for number in covered])
-                cloudy[covered] = clouds.cloudy.mul(_LEVELS).round_().div_(_LEVELS)
-                clear[covered] = keep_simulated_opaque(clouds, clear[covered])
+                seeds = [draws[number].seed() for number in covered]
+                cloudy[covered], clear[covered] = clouded(cloudy[covered], clear[covered], seeds, self._simulate)
 
             return overcast(cloudy, clear, draws, self._opaque)
 
         return batch_of, sampler.steps_per_epoch
+
+
+def clouded(cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator) -> Batch:
+    """Lay simulated clouds over the first halves of pairs; where they are opaque they are the truth, too.
+
+    The result is rounded to 8 bits, as real images are.
+    """
+    clouds = simulate(cloudy, seeds)
+    return clouds.cloudy.mul(_LEVELS).round_().div_(_LEVELS), keep_simulated_opaque(clouds, clear)
 
 
 def overcast(cloudy: Tensor, clear: Tensor, draws: Sequence[Draw], fraction: float) -> Batch:
@@ -212,7 +220,7 @@ class WholeImages:
         if place.keep_opaque:
             clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
         if place.simulated:
-            cloudy = self._data.simulate(cloudy, [draw.seed()]).cloudy
+            cloudy, clear = clouded(cloudy, clear, [draw.seed()], self._data.simulate)
         return overcast(cloudy.clone(), clear.clone(), [draw], self._opaque)
 
 

@@ -1,7 +1,8 @@
 """Fit the coarsest step of the inversion: gain and offset of the whole image, from its statistics alone.
 
-An even haze with the transmission t and the air light A maps statistics to statistics: quantiles and means become t q + A (1 -
-t), deviations t d. So hazes are drawn and errors are computed without a pixel, thousands of images a second.
+An even haze with the transmission t and the air light A maps statistics to statistics: a quantile
+or mean q becomes t q + A (1 - t), a deviation d becomes t d. So hazes are drawn and errors are
+computed without a pixel, thousands of images a second.
 """
 
 import math

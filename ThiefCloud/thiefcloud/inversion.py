@@ -1,15 +1,17 @@
 """The guided inversion: solve the scattering model for the clear image, place by place, before the network begins.
 
-A cloud turns the clear image J into I = J t + A (1 - t), so J = k I + b with the gain k = 1 / t and the offset b = A (1 - k).
-Both change slowly from place to place, so a network on a grid of cells of 4 pixels can estimate them: it sees far, costs
-little and can be trained long. It looks at three things:
+A cloud turns the clear image J into I = J t + A (1 - t), so J = k I + b with the gain k = 1 / t and
+the offset b = A (1 - k). Both change slowly from place to place, so a network on a grid of cells of
+4 pixels can estimate them: it sees far, costs little and can be trained long. It looks at three
+things:
 
 * cells: mean, deviation, least and largest value of each band within 4 x 4 pixels;
 * the guide: the thickness and the features of the cloud prior SCPM, averaged over the same cells;
 * statistics of the whole image, which tell an even haze that no neighbourhood shows.
 
-A U-Net writes the estimate from coarse to fine: the statistics give one gain and offset for the whole image, and each level of
-the decoder, from cells of 32 pixels to cells of 4, adds what it knows better.
+A U-Net writes the estimate from coarse to fine: the statistics give one gain and offset for the
+whole image, and each level of the decoder, from cells of 32 pixels to cells of 4, adds what it
+knows better.
 """
 
 import math
@@ -42,7 +44,8 @@ class Inversion(nn.Module):
     Args:
         bands: number of bands of the images.
 
-    Shape: images (N, bands, H, W) in [0, 1], H and W multiples of 8, and their `Prior`, to (N, bands, H, W), not clamped.
+    Shape: images (N, bands, H, W) in [0, 1], H and W multiples of 8, and their `Prior`, to (N,
+    bands, H, W), not clamped.
     """
 
     def __init__(self, bands: int = 3) -> None:
@@ -71,9 +74,11 @@ class Inversion(nn.Module):
         """Invert images.
 
         Args:
-            images: (N, bands, H, W). Pixels that are 0 in all bands hold no data: they are ignored, and stay 0.
+            images: (N, bands, H, W). Pixels that are 0 in all bands hold no data: they are ignored,
+                and stay 0.
             prior: what the cloud prior sees in them.
-            statistics: (N, bands, 11), those of the whole scene where the images are parts of one. Default: `image_statistics`.
+            statistics: (N, bands, 11), those of the whole scene where the images are parts of one.
+                Default: `image_statistics`.
         """
         with torch.autocast(images.device.type, enabled=False):  # half precision would show as a cast
             images, prior = images.float(), Prior(*(part.float() for part in prior))

@@ -117,7 +117,7 @@ class TrainOptions(DataOptions):
     """Folder of the run. Default: runs/thiefcloud in the repository; an earlier run there is moved aside."""
     preset: Literal["paper", "inversion", "quick"] = "paper"
     """Defaults of the options: the paper's recipe; inversion: as long, with an inversion before the network, L1 alone and
-    averaged weights, which is better; quick: such a one for few images and two CPU cores. Default: quick for "simulated", else
+    averaged weights; quick: for few images and two CPU cores, without an inversion. Default: quick for "simulated", else
     paper."""
     resume: bool = False
     """Go on with the run in --out, with its options."""

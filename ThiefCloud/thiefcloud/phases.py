@@ -92,7 +92,8 @@ def inversion_loss(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
 class InversionAlone(nn.Module):
     """The inversion of a network, with the prior that guides it.
 
-    Shape: cloudy images (N, bands, H, W) to inverted ones, without what the network behind would add.
+    Shape: cloudy images (N, bands, H, W) to inverted ones, without what the network behind would
+    add.
     """
 
     def __init__(self, model: ThiefCloud | UNet) -> None:

@@ -30,7 +30,6 @@ from tests.helpers import (
     break_at,
     run_script,
     write_images,
-    write_pairs,
     write_thickness_pairs,
 )
 
@@ -138,42 +137,6 @@ def test_a_non_finite_loss_keeps_the_last_good_state(
     assert read_file(run / "last.pt")["step"] == 2
     assert run_script(TRAIN_CD, "--out", run, "--resume") == 0
     assert_same_state(run / "last.pt", unbroken(0.0) / "last.pt")
-
-
-def test_a_mixture_gives_its_clear_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_images(tmp_path / "land", [f"{10 * n}.png" for n in range(4)])
-    write_pairs(tmp_path / "pairs", 3)
-    (tmp_path / "mixture.toml").write_text(
-        '[[source]]\ndataset = "clear"\nfolder = "land"\nsimulated = 2\nclear = 1\nvalidate = true\n'
-        '[[source]]\ndataset = "folder"\nfolder = "pairs"\npairs = 5\nsimulated = 1\nvalidate = false\n',
-        encoding="utf-8",
-    )
-    arguments = ["--mixture", tmp_path / "mixture.toml", "--root", tmp_path, *SMALL]
-    for run in ("one", "other"):
-        assert run_script(TRAIN_CD, *arguments, "--out", tmp_path / run) == 0
-    shown = capsys.readouterr().out
-    assert "a pass draws 6 simulated, 3 clear" in shown
-    assert "a pass draws 3 simulated\n" in shown
-    assert_same_state(tmp_path / "one" / "last.pt", tmp_path / "other" / "last.pt")
-
-
-def test_a_clear_image_of_a_mixture_has_no_thickness(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_images(tmp_path / "land", [f"{10 * n}.png" for n in range(4)])
-    (tmp_path / "mixture.toml").write_text(
-        '[[source]]\ndataset = "clear"\nfolder = "land"\nclear = 1\nvalidate = true\n', encoding="utf-8"
-    )
-    truths: list[torch.Tensor] = []
-    l1_loss = F.l1_loss
-
-    def keep(found: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-        truths.append(truth)
-        return l1_loss(found, truth)
-
-    monkeypatch.setattr(F, "l1_loss", keep)
-    arguments = ["--mixture", tmp_path / "mixture.toml", "--root", tmp_path, *SMALL, "--out", tmp_path / "run"]
-    assert run_script(TRAIN_CD, *arguments) == 0
-    assert truths
-    assert not any(truth.any() for truth in truths)
 
 
 @pytest.mark.parametrize("folders", [("cloudy", "thickness"), ("T_Simulated", "T_Cmask")])

@@ -49,9 +49,12 @@ class CloudFields:
         opacity = opacity.flip(2) if random.integers(2) else opacity
 
         zoom = max(_between(_ZOOM, random), height / opacity.shape[1], width / opacity.shape[2])
-        sides = [min(round(side / zoom), most) for side, most in zip((height, width), opacity.shape[1:], strict=True)]
-        top, left = (int(random.integers(most - side + 1)) for side, most in zip(sides, opacity.shape[1:], strict=True))
-        part = opacity[None, :, top : top + max(sides[0], 1), left : left + max(sides[1], 1)]
+        rows, columns = (
+            min(max(round(side / zoom), 1), most) for side, most in zip((height, width), opacity.shape[1:], strict=True)
+        )
+        top = int(random.integers(opacity.shape[1] - rows + 1))
+        left = int(random.integers(opacity.shape[2] - columns + 1))
+        part = opacity[None, :, top : top + rows, left : left + columns]
         resized = F.interpolate(part, size=(height, width), mode="bicubic", antialias=True)[0]
         return -torch.log1p(-resized.clamp(0, _MOST)) * _between(_STRENGTH, random)
 
