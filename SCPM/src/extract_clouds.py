@@ -1,16 +1,14 @@
-"""Extract the clouds of real pairs: opacity maps whose shapes the simulation can lay over other ground.
+"""Extract the clouds of real pairs: opacity maps whose shapes the simulation can lay over ground.
 
-    python SCPM/src/extract_clouds.py --dataset rice2 --root DIR --split
-    data/splits/rice2-hashed-train.txt python SCPM/src/extract_clouds.py --root DIR --out
-    runs/my-clouds                       # pairs of your own
+    python SCPM/src/extract_clouds.py --dataset rice2 --root DIR --split data/splits/rice2-hashed-train.txt
+    python SCPM/src/extract_clouds.py --root DIR --out runs/my-clouds         # pairs of your own
 
-Then train_cd.py, train.py and simulate.py take some of their shapes from there: --fields
-runs/clouds.
+Then train_cd.py, train.py and simulate.py take some of their shapes from there: --fields runs/clouds.
 
-A pair is used if its cloud is thin enough to show the ground and thick enough to be told from
-noise, if the rest of the image did not change, and if the map does not repeat the ground. Each
-gives NAME.png, 16-bit gray, 65535 is opaque. Name the training part of a data set with --split,
-lest clouds of test images are learnt.
+A pair is used if its cloud is thin enough to show the ground and thick enough to be told from noise,
+if the rest of the image did not change, and if the map does not repeat the ground. Each gives
+NAME.png, 16-bit gray, 65535 is opaque. Name the training part of a data set with --split, so that
+clouds of test images are not learnt.
 """
 
 from dataclasses import dataclass
