@@ -39,7 +39,7 @@ def inverted(inversion: Inversion, images: Tensor) -> Tensor:
 
 
 def error(found: Tensor, wanted: Tensor) -> float:
-    return float((found - wanted).square().mean().sqrt())
+    return float((found - wanted).detach().square().mean().sqrt())
 
 
 def test_moments_tell_the_squared_error() -> None:
