@@ -1,6 +1,6 @@
-"""Draw the training curves and the ablation from the records in checkpoints/records.
+"""Plot the training curves and the ablation from the records in checkpoints/records.
 
-python Figure/plots.py       # needs matplotlib: pip install -e ".[figures]"
+python Figure/plots.py    # needs matplotlib: pip install -e ".[figures]"
 """
 
 import json
@@ -11,76 +11,94 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from cloudkit.cli import ROOT, parser, run
 from cloudkit.errors import UserError
 from cloudkit.files import write_atomically
+from cloudkit.script.command_line import ROOT, parser, run_script
 
 
 @dataclass(frozen=True)
 class PlotOptions:
-    """Where from, and where to."""
+    """Folders of the records and the plots."""
 
     records: Path = ROOT / "checkpoints" / "records"
-    """Folder with NAME-history.json of trainings and ablation.json."""
+    """Folder with NAME-history.json of trainings, and with ablation.json."""
     out: Path = ROOT / "Figure"
     """Folder for training.svg and ablation.svg."""
 
 
 def main(options: PlotOptions) -> None:
-    """Draw both."""
-    plt.rcParams |= {"svg.hashsalt": "thiefcloud", "font.size": 9, "axes.spines.top": False, "axes.spines.right": False}
-    histories = {
-        path.stem.removesuffix("-history"): json.loads(path.read_text(encoding="utf-8"))
-        for path in sorted(options.records.glob("*-history.json"))
+    """Make both plots."""
+    plt.rcParams |= {
+        "svg.hashsalt": "thiefcloud",
+        "font.size": 9,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
     }
+    histories = {}
+    for path in sorted(options.records.glob("*-history.json")):
+        histories[path.stem.removesuffix("-history")] = json.loads(path.read_bytes())
     if not histories:
-        raise UserError(f"{options.records} holds no NAME-history.json; name the folder of the records with --records.")
-    save(training_curves(histories), options.out / "training.svg")
+        raise UserError(
+            f"{options.records} holds no NAME-history.json, expected one for each training; name "
+            "the folder of the records with --records."
+        )
+    save(plot_training(histories), options.out / "training.svg")
+
     ablation = options.records / "ablation.json"
     if ablation.exists():
-        save(ablation_bars(json.loads(ablation.read_text(encoding="utf-8"))), options.out / "ablation.svg")
+        save(plot_ablation(json.loads(ablation.read_bytes())), options.out / "ablation.svg")
 
 
-def training_curves(histories: dict[str, list[dict[str, float]]]) -> Figure:
-    """Validation PSNR over the steps of runs of which each went on from the one before, in the order of their names."""
+def plot_training(histories: dict[str, list[dict[str, float]]]) -> Figure:
+    """Plot the validation PSNR of runs, each of which resumed from the one before it."""
     figure, axes = plt.subplots(figsize=(6, 3), layout="constrained")
-    ends: list[tuple[float, float]] = []
+    end: list[tuple[float, float]] = []
     for name, history in histories.items():
-        before = ends[-1][0] if ends else 0.0
-        points = ends[-1:] + [(before + record["step"], record["val/psnr"]) for record in history]
-        axes.plot(*zip(*points, strict=True), marker=".", label=name, markevery=range(len(points) - len(history), len(points)))
-        ends.append(points[-1])
+        before = end[0][0] if end else 0.0
+        points = end + [(before + record["step"], record["val/psnr"]) for record in history]
+        axes.plot(
+            *zip(*points, strict=True),
+            marker=".",
+            label=name,
+            markevery=range(len(end), len(points)),
+        )
+        end = points[-1:]
+
     axes.set(xlabel="optimizer steps of all runs", ylabel="validation PSNR, dB")
     low, high = axes.get_ylim()
-    blank = max(0.0, 2 - (high - low)) / 2  # lest tenths of a decibel look like much
-    axes.set(xlim=(0, None), ylim=(low - blank, high + blank))
+    margin = max(0.0, 2 - (high - low)) / 2  # so that tenths of a decibel do not look large
+    axes.set(xlim=(0, None), ylim=(low - margin, high + margin))
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     return figure
 
 
-def ablation_bars(ablation: dict[str, Any]) -> Figure:
-    """Differences of each pair of arms with their 95 % intervals."""
-    differences = [
-        difference
-        for difference in ablation["differences"]
-        if difference["psnr"] is not None and difference["psnr"]["low"] is not None
-    ]
-    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.4 * len(differences)), layout="constrained")
-    for row, difference in enumerate(reversed(differences)):
-        mean, low, high = (difference["psnr"][key] for key in ("mean", "low", "high"))
-        axes.errorbar(mean, row, xerr=[[mean - low], [high - mean]], fmt="o", color="#4a78b0", capsize=3)
+def plot_ablation(ablation: dict[str, Any]) -> Figure:
+    """Plot the difference of each pair of arms with its 95 % interval."""
+    labels, means, errors = [], [], []
+    for difference in reversed(ablation["differences"]):
+        psnr = difference["psnr"]
+        if psnr is not None and psnr["low"] is not None:
+            labels.append(f"{difference['arm']}\n- {difference['against']}")
+            means.append(psnr["mean"])
+            errors.append((psnr["mean"] - psnr["low"], psnr["high"] - psnr["mean"]))
+
+    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.4 * len(labels)), layout="constrained")
+    for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
+        xerr = [[error[0]], [error[1]]]
+        axes.errorbar(mean, row, xerr=xerr, fmt="o", color="#4a78b0", capsize=3)
     axes.axvline(0, color="gray", linewidth=0.8)
-    axes.set_yticks(range(len(differences)), [f"{pair['arm']}\n- {pair['against']}" for pair in reversed(differences)])
+    axes.set_yticks(range(len(labels)), labels)
     axes.set_xlabel("difference of PSNR, dB, with 95 % interval")
     return figure
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure as SVG, equal bytes for equal records."""
-    write_atomically(path, lambda temporary: figure.savefig(temporary, format="svg", metadata={"Date": None}))
+    """Write a figure as SVG, with equal bytes for equal records."""
+    metadata = {"Date": None}
+    write_atomically(path, lambda file: figure.savefig(file, format="svg", metadata=metadata))
     print(f"written to {path}")
 
 
 if __name__ == "__main__":
-    run(main, parser(PlotOptions, __doc__))
+    run_script(main, parser(PlotOptions, __doc__))

@@ -3,30 +3,33 @@
     python ThiefCloud/compare.py runs/ours/metrics.json runs/theirs/metrics.json
     python ThiefCloud/compare.py */metrics.json --format latex --protocol plain --intervals
 
-Each file is a metrics.json of test.py, which scores any method's images with --restored DIR --method NAME.
+Each file is a metrics.json of test.py, which scores any method's images with --restored DIR
+--method NAME.
 """
 
 import sys
 
-from cloudkit.cli import parser, run
 from cloudkit.errors import UserError
-from cloudkit.scoring.comparison import doubts, read_lines, render
-from thiefcloud.options_trained import CompareOptions
+from cloudkit.scoring.comparison import find_doubts, read_results, render
+from cloudkit.script.command_line import parser, run_script
+from thiefcloud.inference.options import CompareOptions
 
 
 def main(options: CompareOptions) -> None:
-    """Print the table, and what it must not be used for."""
-    lines = read_lines(options.files)
+    """Print the table, and warnings about numbers that do not compare."""
+    results = read_results(options.files)
     if options.protocol != "all":
-        lines = [line for line in lines if line.protocol == options.protocol]
-    if not lines:
+        results = [result for result in results if result.protocol == options.protocol]
+    if not results:
         raise UserError(
-            f"no file has scores under the protocol {options.protocol}; run test.py with --protocol {options.protocol}."
+            f"no file has scores under the protocol {options.protocol}; "
+            f"run test.py with --protocol {options.protocol}."
         )
-    print(render(lines, options.format, intervals=options.intervals))
-    for doubt in doubts(lines):
+
+    print(render(results, options.format, intervals=options.intervals))
+    for doubt in find_doubts(results):
         print(f"warning: {doubt}", file=sys.stderr)
 
 
 if __name__ == "__main__":
-    run(main, parser(CompareOptions, __doc__))
+    run_script(main, parser(CompareOptions, __doc__))

@@ -1,57 +1,78 @@
 """Remove thin cloud from images of your own: PNG, JPEG or TIFF files, and folders of them.
 
     python ThiefCloud/predict.py scene.png --out cleared
-    python ThiefCloud/predict.py photos/ more/a.tif --out cleared --checkpoint runs/rice1/best.pt --thickness
-    torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared                  # two GPUs
+    python ThiefCloud/predict.py photos/ more/a.tif --out cleared --thickness
+    python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
+    torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
 
-Images keep their size, their bit depth, gray or alpha, black rims, and their place on Earth (GeoTIFF); folders keep
-their structure. Files already there are replaced.
+Images keep their size, their bit depth, gray or alpha, black rims, and their place on Earth
+(GeoTIFF). Folders keep their structure. Files already there are replaced.
 """
 
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from tqdm import tqdm
 
 import thiefcloud
-from cloudkit.cli import parser, run
-from cloudkit.distributed import join_world
 from cloudkit.errors import UserError
-from cloudkit.images import find_images, write_image
-from cloudkit.pictures import read_picture, write_picture
-from cloudkit.tiff import TIFF_SUFFIXES
+from cloudkit.imaging.images import find_images, write_image
+from cloudkit.imaging.pictures import read_picture, write_picture
+from cloudkit.imaging.tiff import TIFF_SUFFIXES
+from cloudkit.processes import join_processes
+from cloudkit.progress import progress_bar
+from cloudkit.script.command_line import parser, run_script
 from scpm import SCPM
-from thiefcloud import ThiefCloud, UNet
-from thiefcloud.options_trained import PredictOptions
+from thiefcloud import RemovalNetwork
+from thiefcloud.inference.options import PredictOptions
 
 
 def main(options: PredictOptions) -> None:
-    """Restore every image; those that cannot be read are named at the end."""
-    with join_world(options.device) as world:
+    """Restore every image; name those that cannot be read at the end."""
+    with join_processes(options.device) as processes:
+        # Plan the files and load the network.
         jobs = plan(options.inputs, options.out, thickness=options.thickness)
-        model = thiefcloud.load(options.checkpoint).to(world.device)
+        model = thiefcloud.load(options.checkpoint).to(processes.device)
         if options.thickness and not isinstance(model.prior, SCPM):
-            raise UserError(f"{options.checkpoint} is a network without prior, which sees no thickness; leave out --thickness.")
-        world.barrier()  # all have looked before any writes
-        mine = tqdm(world.share(jobs), desc="restoring", unit="image", disable=not world.is_main)
-        errors = world.gather([restore_file(model, source, target, options) for source, target in mine])
-    if world.is_main:
+            raise UserError(
+                f"{options.checkpoint} is a network without prior, which sees no thickness; "
+                "leave out --thickness."
+            )
+
+        # Restore. No process may write before all have planned, because plans depend on files.
+        processes.barrier()
+        errors = []
+        for source, target in progress_bar(
+            processes.split(jobs), desc="restoring", unit="image", show=processes.is_main
+        ):
+            errors.append(restore_file(model, source, target, options))
+        errors = processes.gather(errors)
+
+    # Report.
+    if processes.is_main:
         failures = [error for error in errors if error is not None]
         print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {options.out}")
         if failures:
             raise UserError("these were left out:\n  " + "\n  ".join(failures))
 
 
-def restore_file(model: ThiefCloud | UNet, source: Path, target: Path, options: PredictOptions) -> str | None:
-    """Restore one image; returns what is wrong with it if it cannot be read."""
+def restore_file(
+    model: RemovalNetwork, source: Path, target: Path, options: PredictOptions
+) -> str | None:
+    """Restore one image.
+
+    Returns:
+        The error if the image cannot be read, else None.
+    """
     try:
         picture = read_picture(source, peak=options.peak)
     except UserError as error:
         return str(error)
     image = picture.image.to(next(model.parameters()).device)
     restored, thickness = thiefcloud.restore_and_detect(model, image, flips=options.flips)
-    restored = torch.where(image.any(0), restored, image)  # what is 0 in all bands is no ground, but the rim of a scene
+
+    # 0 in all bands is no ground, but no-data at the rim of a scene
+    restored = torch.where(image.any(0), restored, image)
     write_picture(target, picture, restored.cpu())
     if options.thickness:
         write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
@@ -59,34 +80,52 @@ def restore_file(model: ThiefCloud | UNet, source: Path, target: Path, options: 
 
 
 def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
-    """Each image with the file to write; raises before any work is done if an input is missing or two would share a file."""
+    """Return each image with the file to write.
+
+    Raises:
+        UserError: an input is missing, two images would share a file, or a file would replace an
+            input.
+    """
     jobs: list[tuple[Path, Path]] = []
     out = out.resolve()
     for given in inputs:
         if given.is_dir():
-            found = [path for path in find_images(given) if not path.resolve().is_relative_to(out)]
-            jobs += [(path, out / path.relative_to(given)) for path in found]
+            for path in find_images(given):
+                if not path.resolve().is_relative_to(out):
+                    jobs.append((path, _output(out / path.relative_to(given))))
         elif given.is_file():
-            jobs.append((given, out / given.name))
+            jobs.append((given, _output(out / given.name)))
         else:
             raise UserError(f"there is no image or folder {given}.")
-    jobs = [(source, target.with_suffix(".tif" if target.suffix.lower() in TIFF_SUFFIXES else ".png")) for source, target in jobs]
-    writers: dict[Path, Path] = {}
+    if not jobs:
+        raise UserError(f"there is no image to restore but those in {out}, where results go.")
+
+    # Names are compared without suffix, because formats may change.
     sources = {source.resolve().with_suffix("") for source, _ in jobs}
+    writers: dict[Path, Path] = {}
     for source, target in jobs:
-        restored = target.with_suffix("")
-        for name in (restored, restored.with_name(f"{restored.name}_thickness"))[: 1 + thickness]:
+        names = [target.with_suffix("")]
+        if thickness:
+            names.append(target.with_name(f"{target.stem}_thickness"))
+        for name in names:
             if name in writers:
                 raise UserError(
-                    f"{writers[name]} and {source} would both be written as {name}; restore them into different folders."
+                    f"{writers[name]} and {source} would both be written as {name}; "
+                    "restore them into different folders."
                 )
             if name in sources:
-                raise UserError(f"{name} is one of the images to restore and would be replaced; choose another --out.")
+                raise UserError(
+                    f"{name} is one of the images to restore and would be replaced; "
+                    "choose another --out."
+                )
             writers[name] = source
-    if not jobs:
-        raise UserError(f"there is no image to restore but those in {out}, which is where results go.")
     return jobs
 
 
+def _output(path: Path) -> Path:
+    """Return the path with the suffix of the format that is written."""
+    return path.with_suffix(".tif" if path.suffix.lower() in TIFF_SUFFIXES else ".png")
+
+
 if __name__ == "__main__":
-    run(main, parser(PredictOptions, __doc__))
+    run_script(main, parser(PredictOptions, __doc__))

@@ -1,39 +1,40 @@
-"""Measure on this machine how fast ThiefCloud restores and trains, what memory it takes, and where the time goes.
+"""Measure on this machine how fast ThiefCloud restores and trains, and the memory it needs.
 
-    python benchmarks/speed.py                                        # 15 minutes on two CPU cores, a GPU should need less
-    python benchmarks/speed.py --quick                                # a first look, under a minute
-    python benchmarks/speed.py --parts inference shares --out speed.json
-    python benchmarks/speed.py --parts training --seconds 600         # sustained for ten minutes a phase
-    python benchmarks/speed.py --parts large                          # memory of one 2048x2048 image on the CPU
+    python benchmarks/speed.py            # 15 minutes on two CPU cores
+    python benchmarks/speed.py --quick    # a first look, under a minute
+    python benchmarks/speed.py --parts inference breakdown --out speed.json
+    python benchmarks/speed.py --parts training --seconds 600    # ten minutes for each phase
+    python benchmarks/speed.py --parts large    # memory for one 2048x2048 image on the CPU
 
-"default" is what thiefcloud.load and thiefcloud.restore give, and what ThiefCloud/train.py trains. "naive" runs the same weights
-in the plainest way: eager, contiguous memory, torchvision's deformable convolution, BatchNorm as it is, all three outputs
-computed. Both take turns in one run; numbers are medians. benchmarks/README.md says what each column means.
+Two settings are compared. "default" is thiefcloud.restore and the training of ThiefCloud/train.py.
+"naive" runs the same weights in the simplest way: eager, contiguous memory, torchvision's
+deformable convolution, all three outputs computed. The settings alternate in one run, and numbers
+are medians. benchmarks/README.md explains the columns.
 """
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks.speedkit.ceilings import ceilings, convolution_ceilings
+from benchmarks.speedkit.breakdown import breakdown
+from benchmarks.speedkit.ceilings import best_convolutions, ceilings
 from benchmarks.speedkit.inference import inference, large
-from benchmarks.speedkit.measuring import machine
+from benchmarks.speedkit.measuring import describe_machine
 from benchmarks.speedkit.options import SpeedOptions
-from benchmarks.speedkit.settings import network, save_untrained
-from benchmarks.speedkit.shares import shares
+from benchmarks.speedkit.settings import load_network, save_untrained
 from benchmarks.speedkit.tables import markdown
 from benchmarks.speedkit.training import training
-from cloudkit.cli import parser, run
-from cloudkit.distributed import choose_device
 from cloudkit.files import write_json
+from cloudkit.processes import choose_device
+from cloudkit.script.command_line import parser, run_script
 
 
 def main(options: SpeedOptions) -> None:
-    """Measure each section, print its table as soon as it is there, and write all of them."""
+    """Measure each section and print its table, then write all results."""
     device = choose_device(options.device)
-    about = machine(device)
-    results: dict[str, Any] = {"machine": about, "quick": options.quick}
-    print(", ".join(f"{name} {value}" for name, value in about.items()))
+    machine = describe_machine(device)
+    results: dict[str, Any] = {"machine": machine, "quick": options.quick}
+    print(", ".join(f"{name} {value}" for name, value in machine.items()))
 
     def add(part: str, title: str, rows: list[dict[str, Any]]) -> None:
         results[part] = rows
@@ -41,22 +42,25 @@ def main(options: SpeedOptions) -> None:
 
     with TemporaryDirectory() as folder:
         weights = options.checkpoint or save_untrained(Path(folder) / "untrained.pt")
-        network("naive", weights)  # so that weights which cannot be compared are refused at once
+        load_network("naive", weights)  # reject weights that cannot be compared before measuring
+
         if "ceilings" in options.parts:
             add("ceilings", "Ceilings", ceilings(options, device))
         if "inference" in options.parts:
-            known = convolution_ceilings(results.get("ceilings", []))
-            add("inference", "Restoring", inference(options, device, weights, known))
+            best = best_convolutions(results.get("ceilings", []))
+            add("inference", "Restoring", inference(options, device, weights, best))
         if "training" in options.parts:
             add("training", "Training steps", training(options, device, weights))
-        if "shares" in options.parts:
-            add("shares", "Share of each part in restoring", shares(options, device, weights))
+        if "breakdown" in options.parts:
+            rows = breakdown(options, device, weights)
+            add("breakdown", "Time of each part in restoring", rows)
         if "large" in options.parts:
             add("large", "One large image on the CPU", large(options, weights))
+
     if options.out is not None:
         write_json(options.out, results)
         print(f"\nwritten to {options.out}")
 
 
 if __name__ == "__main__":
-    run(main, parser(SpeedOptions, __doc__))
+    run_script(main, parser(SpeedOptions, __doc__))

@@ -1,1 +1,1 @@
-"""What both stages share: image files, data sets, batches, metrics, checkpoints, the training step, processes."""
+"""Code that both stages share: images, datasets, training, scoring, scripts, checkpoints."""

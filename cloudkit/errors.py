@@ -1,5 +1,5 @@
-"""The one kind of error that a user can mend; scripts show its message without a traceback."""
+"""The error that scripts show without a traceback, because a user can fix its cause."""
 
 
 class UserError(ValueError):
-    """Something given is wrong: the message says what, what was expected and what to do."""
+    """Error in what a user gave: the message says what is wrong, what was expected, what to do."""

@@ -2,64 +2,72 @@
 
     python data/make_splits.py
 
-Each list is one convention written out, one name a line, for `--split` and `--held-out` of train.py and `--split` of test.py.
+Each list has one name a line. It fits --split and --held-out of train.py, and --split of test.py.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit.cli import ROOT, parser, run
-from cloudkit.datasets import LAYOUTS
+from cloudkit.data.datasets import DATASETS
+from cloudkit.data.splits import blocks_order, hashed_order
 from cloudkit.files import write_text
-from cloudkit.images import natural_key
-from cloudkit.splits import blocks_order, hashed_order
+from cloudkit.imaging.images import natural_key
+from cloudkit.script.command_line import ROOT, parser, run_script
 
-HASHED = "the first {test} of the names 0 to {last} in the order of the SHA-256 of the name are the test set"
-BLOCKS = "the first {test} of the names 0 to {last} are the test set, in blocks of ten that follow the SHA-256 of their number"
+HASHED = "in the order of the SHA-256 of the name are the test set"
+BLOCKS = "are the test set, in blocks of ten that follow the SHA-256 of their number"
 
 
 @dataclass(frozen=True)
 class SplitsOptions:
-    """Where the lists go."""
+    """Options of the script."""
 
     out: Path = ROOT / "data" / "splits"
-    """Folder for the lists; those there are replaced."""
+    """Folder for the lists; existing ones are replaced. Default: data/splits."""
 
 
 def main(options: SplitsOptions) -> None:
     """Write every list."""
     lists = {**rice_lists(), **satehaze_lists()}
     for name, (comment, names) in lists.items():
-        write_text(options.out / name, "".join(f"{line}\n" for line in (f"# {comment}", *names)))
+        write_text(options.out / name, "\n".join((f"# {comment}", *names, "")))
     print(f"{len(lists)} lists in {options.out}")
 
 
 def rice_lists() -> dict[str, tuple[str, list[str]]]:
-    """RICE has no official split: two rules for each of its sets."""
+    """Return the comment and the names of each list of RICE, by two rules for want of a split."""
     lists = {}
     for dataset in ("rice1", "rice2"):
-        pairs, test = LAYOUTS[dataset].pairs, LAYOUTS[dataset].test_of
-        assert test is not None
-        names = [str(number) for number in range(pairs)]
-        for convention, order, rule in (("hashed", hashed_order, HASHED), ("blocks", blocks_order, BLOCKS)):
-            ordered = order(names)
-            sentence = rule.format(test=test, last=pairs - 1)
+        pairs, test = DATASETS[dataset].pairs, DATASETS[dataset].test_count
+        names = list(map(str, range(pairs)))
+        first = f"the first {test} of the names 0 to {pairs - 1}"
+
+        for convention, ordered, rule in (
+            ("hashed", hashed_order(names), HASHED),
+            ("blocks", blocks_order(names), BLOCKS),
+        ):
             for part, members in (("train", ordered[test:]), ("test", ordered[:test])):
-                comment = f"{dataset}, {part}, {len(members)} names: {sentence}."
-                lists[f"{dataset}-{convention}-{part}.txt"] = (comment, sorted(members, key=natural_key))
+                comment = f"{dataset}, {part}, {len(members)} names: {first} {rule}."
+                members.sort(key=natural_key)
+                lists[f"{dataset}-{convention}-{part}.txt"] = (comment, members)
     return lists
 
 
 def satehaze_lists() -> dict[str, tuple[str, list[str]]]:
-    """SateHaze1k's own parts by their numbers; in moderate, those of valid and test begin at 1 again."""
+    """Return the comment and the names of each list of SateHaze1k, by its official parts."""
     lists = {}
     for level in ("thin", "moderate", "thick"):
-        starts = (1, 1, 1) if level == "moderate" else (1, 321, 356)
-        for part, start, count in zip(("train", "valid", "test"), starts, (320, 35, 45), strict=True):
-            comment = f"satehaze1k-{level}, {part}, {count} names: as the set's own folders have them."
-            lists[f"satehaze1k-{level}-{part}.txt"] = (comment, [f"{part}/{n}" for n in range(start, start + count)])
+        start = 1
+        for part, count in (("train", 320), ("valid", 35), ("test", 45)):
+            comment = (
+                f"satehaze1k-{level}, {part}, {count} names: as the set's own folders have them."
+            )
+            names = [f"{part}/{number}" for number in range(start, start + count)]
+            lists[f"satehaze1k-{level}-{part}.txt"] = (comment, names)
+            if level != "moderate":  # its parts all begin at 1
+                start += count
     return lists
 
 
 if __name__ == "__main__":
-    run(main, parser(SplitsOptions, __doc__))
+    run_script(main, parser(SplitsOptions, __doc__))

@@ -1,4 +1,4 @@
-"""What the tests of cloudkit and of the scripts share: tiny images on disk, and scripts run as their user runs them."""
+"""Helpers of the tests: tiny images on disk, scripts run as users run them."""
 
 import itertools
 import re
@@ -14,12 +14,19 @@ import torch
 from torch import Tensor
 
 from cloudkit.checkpoints import read_file
-from cloudkit.images import write_image
+from cloudkit.imaging.images import write_image
 
 ROOT = Path(__file__).resolve().parents[1]
-SIMULATE, TRAIN_CD, TEST_CD = (ROOT / "SCPM" / "src" / name for name in ("simulate.py", "train_cd.py", "test_cd.py"))
+SIMULATE = ROOT / "SCPM" / "src" / "simulate.py"
 EXTRACT = ROOT / "SCPM" / "src" / "extract_clouds.py"
-TRAIN, TEST, PREDICT = (ROOT / "ThiefCloud" / name for name in ("train.py", "test.py", "predict.py"))
+TRAIN_CD = ROOT / "SCPM" / "src" / "train_cd.py"
+TEST_CD = ROOT / "SCPM" / "src" / "test_cd.py"
+TRAIN = ROOT / "ThiefCloud" / "train.py"
+TEST = ROOT / "ThiefCloud" / "test.py"
+PREDICT = ROOT / "ThiefCloud" / "predict.py"
+
+
+# Scripts
 
 
 class Killed(BaseException):
@@ -51,68 +58,8 @@ def break_at(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: in
     monkeypatch.setattr(owner, method, counted)
 
 
-def noise(seed: int = 0, *, bands: int = 3, height: int = 16, width: int = 16) -> Tensor:
-    """An image (bands, H, W) of random values in [0, 1]."""
-    return torch.rand(bands, height, width, generator=torch.Generator().manual_seed(seed))
-
-
-def write_images(folder: Path, names: Iterable[str], *, bands: int = 3, height: int = 16, width: int = 16) -> None:
-    """Write an image of its own under each file name."""
-    for index, name in enumerate(names):
-        write_image(folder / name, noise(index, bands=bands, height=height, width=width))
-
-
-def write_pairs(root: Path, count: int, *, height: int = 16, width: int = 16) -> Path:
-    """Write cloudy/ and clear/ pairs named 0.png, 10.png, ...: each in a block of its own. Returns the folder."""
-    for index in range(count):
-        clear = noise(index, height=height, width=width)
-        write_image(root / "clear" / f"{10 * index}.png", clear)
-        write_image(root / "cloudy" / f"{10 * index}.png", 0.5 * clear + 0.4)
-    return root
-
-
-def write_thickness_pairs(root: Path, count: int, *, folders: tuple[str, str] = ("cloudy", "thickness")) -> Path:
-    """Write cloudy images and thickness maps. Returns the folder."""
-    for index in range(count):
-        write_image(root / folders[0] / f"{10 * index}.png", noise(index))
-        write_image(root / folders[1] / f"{10 * index}.png", noise(index, bands=1))
-    return root
-
-
-def listed(folder: Path, *lines: str) -> Path:
-    """Write a list of names. Returns the file."""
-    path = folder / "names.txt"
-    path.write_text("\n".join(lines), encoding="utf-8")
-    return path
-
-
-def touch(folder: Path, names: Iterable[str]) -> None:
-    """Make empty files, for code that looks at names alone."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in names:
-        (folder / name).touch()
-
-
-def tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
-    """All tensors of nested dicts and lists, by their path."""
-    if isinstance(value, Tensor):
-        return {prefix: value}
-    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list | tuple) else ()
-    return {name: tensor for key, part in items for name, tensor in tensors(part, f"{prefix}/{key}").items()}
-
-
-def assert_same_state(one: Path, other: Path) -> None:
-    """Both checkpoints hold bit-equal tensors (weights, averaged weights, optimizer) and equal progress."""
-    first, second = read_file(one), read_file(other)
-    left, right = tensors(first), tensors(second)
-    assert left.keys() == right.keys()
-    assert [name for name in left if not torch.equal(left[name], right[name])] == []
-    if "training" in first:
-        assert first["training"]["progress"] == second["training"]["progress"]
-
-
 def assert_one_error(text: str, *parts: object) -> None:
-    """What stderr shows is one error line, after progress bars if any, that holds each part; no traceback."""
+    """Assert that stderr ends with its only error line, which holds each part, and no traceback."""
     assert "Traceback" not in text
     lines = [line for line in text.splitlines() if line.startswith("error: ")]
     assert len(lines) == 1
@@ -121,11 +68,95 @@ def assert_one_error(text: str, *parts: object) -> None:
         assert str(part) in lines[0]
 
 
+def squeezed(text: str) -> str:
+    """Remove the frames and line breaks of help and error texts."""
+    return " ".join(re.sub(r"[\u2500-\u257f|]", " ", text).split())
+
+
+# Images on disk
+
+
+def noise(seed: int = 0, *, bands: int = 3, height: int = 16, width: int = 16) -> Tensor:
+    """Return an image (bands, H, W) of random values in [0, 1]."""
+    return torch.rand(bands, height, width, generator=torch.Generator().manual_seed(seed))
+
+
 def random_pixels(dtype: type, *shape: int) -> np.ndarray:
-    """Random pixels over the whole range of an integer type."""
+    """Return random pixels over the whole range of an integer type."""
     return np.random.default_rng(0).integers(0, np.iinfo(dtype).max, shape, dtype, endpoint=True)
 
 
-def squeezed(text: str) -> str:
-    """Text without the frames and line breaks that help and errors of the command line are set in."""
-    return " ".join(re.sub(r"[\u2500-\u257f|]", " ", text).split())
+def write_images(
+    folder: Path, names: Iterable[str], *, bands: int = 3, height: int = 16, width: int = 16
+) -> None:
+    """Write a different image under each file name."""
+    for index, name in enumerate(names):
+        write_image(folder / name, noise(index, bands=bands, height=height, width=width))
+
+
+def write_pairs(root: Path, count: int, *, height: int = 16, width: int = 16) -> Path:
+    """Write cloudy/ and clear/ pairs named 0.png, 10.png, ...: each in a block of its own.
+
+    Returns:
+        The folder.
+    """
+    for index in range(count):
+        clear = noise(index, height=height, width=width)
+        write_image(root / "clear" / f"{10 * index}.png", clear)
+        write_image(root / "cloudy" / f"{10 * index}.png", 0.5 * clear + 0.4)
+    return root
+
+
+def write_thickness_pairs(
+    root: Path, count: int, *, folders: tuple[str, str] = ("cloudy", "thickness")
+) -> Path:
+    """Write cloudy images and thickness maps, and return their folder."""
+    for index in range(count):
+        write_image(root / folders[0] / f"{10 * index}.png", noise(index))
+        write_image(root / folders[1] / f"{10 * index}.png", noise(index, bands=1))
+    return root
+
+
+def listed(folder: Path, *lines: str) -> Path:
+    """Write a list of names, and return its file."""
+    path = folder / "names.txt"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def touch(folder: Path, names: Iterable[str]) -> None:
+    """Make empty files, for code that reads names alone."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).touch()
+
+
+# Checkpoints
+
+
+def tensors(value: object, prefix: str = "") -> dict[str, Tensor]:
+    """Return all tensors of nested dicts and lists, by their path."""
+    if isinstance(value, Tensor):
+        return {prefix: value}
+    if isinstance(value, list | tuple):
+        value = dict(enumerate(value))
+    if not isinstance(value, dict):
+        return {}
+
+    found: dict[str, Tensor] = {}
+    for key, part in value.items():
+        found |= tensors(part, f"{prefix}/{key}")
+    return found
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    """Assert that both checkpoints hold bit-equal tensors and equal progress.
+
+    The tensors are weights, averaged weights and the optimizer's state.
+    """
+    first, second = read_file(one), read_file(other)
+    left, right = tensors(first), tensors(second)
+    assert left.keys() == right.keys()
+    assert [name for name in left if not torch.equal(left[name], right[name])] == []
+    if "training" in first:
+        assert first["training"]["progress"] == second["training"]["progress"]

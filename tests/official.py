@@ -1,4 +1,4 @@
-"""What the tests know of the official code: names and a formula for weights, outputs for them, and files that stay outside."""
+"""Knowledge of the official code: weights by a formula, its outputs for them, and other files."""
 
 import json
 import os
@@ -13,16 +13,23 @@ FIXTURES = Path(__file__).parent / "fixtures"
 
 
 def formula_weights() -> dict[str, Tensor]:
-    """The weights, under official names, for which `vectors("official_formula_vectors.npz")` holds the official outputs."""
+    """Weights by a formula, under official names.
+
+    `vectors("official_formula_vectors.npz")` holds the official outputs for them.
+    """
     shapes = json.loads((FIXTURES / "official_names.json").read_text(encoding="utf-8"))
-    return {name: _formula(index, name, shapes[name]) for index, name in enumerate(sorted(shapes))}
+    weights = {}
+    for index, name in enumerate(sorted(shapes)):
+        weights[name] = _formula(index, name, shapes[name])
+    return weights
 
 
 def _formula(index: int, name: str, shape: list[int]) -> Tensor:
-    size = int(np.prod(shape))
-    s = np.sin(0.37 * np.arange(size) + 1.3 * index)
     if name.endswith("num_batches_tracked"):
         return torch.tensor(0)
+
+    size = int(np.prod(shape))
+    s = np.sin(0.37 * np.arange(size) + 1.3 * index)
     if name.endswith("running_var"):
         values = 1 + 0.5 * s**2
     elif name.endswith(("running_mean", "bias")):
@@ -36,7 +43,11 @@ def _formula(index: int, name: str, shape: list[int]) -> Tensor:
 
 def prior_weights(weights: dict[str, Tensor]) -> dict[str, Tensor]:
     """The SCPM in a ThiefCloud of the official code, named as in SCPM's own files."""
-    return {name.removeprefix("cd."): tensor for name, tensor in weights.items() if name.startswith("cd.")}
+    prior = {}
+    for name, tensor in weights.items():
+        if name.startswith("cd."):
+            prior[name.removeprefix("cd.")] = tensor
+    return prior
 
 
 def vectors(path: Path) -> dict[str, Tensor]:
@@ -46,14 +57,17 @@ def vectors(path: Path) -> dict[str, Tensor]:
 
 
 def outside(name: str) -> Path:
-    """A file made by the official code that may not travel with the project; the test is skipped where it is not at hand."""
+    """A file made by the official code, which may not travel with the project.
+
+    The test is skipped if the file is absent.
+    """
     data = os.environ.get("THIEFCLOUD_DATA")
     path = Path(data).parent / "golden" / name if data else None
     if path is None or not path.is_file():
-        pytest.skip(f"{name} is not at hand")
+        pytest.skip(f"{name} is absent")
     return path
 
 
 def relative_error(ours: Tensor, theirs: Tensor) -> float:
-    """The largest difference, as a part of the largest value."""
+    """The largest difference, as a fraction of the largest value."""
     return float((ours - theirs).abs().max() / theirs.abs().max())

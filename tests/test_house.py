@@ -1,44 +1,123 @@
 """The order of the house: imports point one way, and no file finds its modules by path."""
 
 import ast
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = {"cloudkit": ROOT / "cloudkit", "scpm": ROOT / "SCPM/src/scpm", "thiefcloud": ROOT / "ThiefCloud/thiefcloud"}
-MAY_IMPORT = {"cloudkit": set(), "scpm": {"cloudkit"}, "thiefcloud": {"cloudkit", "scpm"}}
-FOLDERS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "Figure", "benchmarks", "tests")
+THIEFCLOUD = ROOT / "ThiefCloud/thiefcloud"
+# Folders with the name of the package in them, and the packages that it may import.
+PACKAGES = {
+    "cloudkit": (ROOT / "cloudkit", set[str]()),
+    "scpm": (ROOT / "SCPM/src/scpm", {"cloudkit"}),
+    "thiefcloud": (THIEFCLOUD, {"cloudkit", "scpm"}),
+    "preparation": (ROOT / "data/preparation", {"cloudkit"}),
+    "prior_ablation": (ROOT / "experiments", {"cloudkit", "scpm", "thiefcloud"}),
+    "benchmarks": (ROOT / "benchmarks", {"cloudkit", "scpm", "thiefcloud"}),
+}
+# Rooms of thiefcloud, and the rooms that they do not import. The network imports none.
+ROOMS = {
+    "inference": {"training"},
+    "baselines": {"inference", "training", "data"},
+    "data": {"inference", "training"},
+}
+FOLDERS = ["cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "experiments", "Figure"]
+FOLDERS += ["benchmarks", "tests"]
+
+
+def syntax_of(path: Path) -> Iterator[ast.AST]:
+    return ast.walk(ast.parse(path.read_text(encoding="utf-8")))
 
 
 def imported(path: Path) -> set[str]:
-    """Top-level names of the absolute imports of a module, wherever in it they stand."""
-    names = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Return the full names of a module's imports, at the top and within functions."""
+    names = set()
+    for node in syntax_of(path):
         if isinstance(node, ast.Import):
-            names += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
-            names.append(node.module)
-    return {name.split(".")[0] for name in names}
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} has a relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def is_of(name: str, packages: set[str]) -> bool:
+    return any(name == package or name.startswith(f"{package}.") for package in packages)
+
+
+def wrong_imports(folder: Path, forbidden: set[str]) -> dict[str, list[str]]:
+    """Return the imports of forbidden packages, by module."""
+    modules = sorted(folder.rglob("*.py"))
+    assert modules
+    wrong = {}
+    for path in modules:
+        found = [name for name in imported(path) if is_of(name, forbidden)]
+        if found:
+            wrong[str(path.relative_to(ROOT))] = sorted(found)
+    return wrong
 
 
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_point_one_way(package: str) -> None:
-    modules = sorted(PACKAGES[package].rglob("*.py"))
-    assert len(modules) > 5
-    forbidden = {*PACKAGES, "benchmarks", "tests"} - MAY_IMPORT[package] - {package}
-    wrong = {str(path.relative_to(ROOT)): found for path in modules if (found := imported(path) & forbidden)}
-    assert wrong == {}
+    folder, allowed = PACKAGES[package]
+    forbidden = {*PACKAGES, "tests"} - allowed - {package}
+    assert wrong_imports(folder, forbidden) == {}
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_imports_between_rooms_of_thiefcloud_point_one_way(room: str) -> None:
+    forbidden = {f"thiefcloud.{other}" for other in ROOMS[room]}
+    assert wrong_imports(THIEFCLOUD / room, forbidden) == {}
+
+
+def test_the_network_imports_nothing_else_of_its_package() -> None:
+    for path in (THIEFCLOUD / "network").rglob("*.py"):
+        own = {name for name in imported(path) if is_of(name, {"thiefcloud"})}
+        assert all(is_of(name, {"thiefcloud.network"}) for name in own), path
+
+
+# Packages for training, scoring and the command line.
+UNUSED = {"cloudkit.training", "cloudkit.scoring", "cloudkit.data", "thiefcloud.training"}
+UNUSED |= {"thiefcloud.data", "scpm.data", "scpm.options", "tensorboard", "tyro"}
+
+
+def test_the_package_loads_no_training_code() -> None:
+    code = "import sys, thiefcloud; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "thiefcloud.network.model" in loaded
+    assert [name for name in loaded if is_of(name, UNUSED)] == []
+
+
+def mentions_resume(path: Path) -> bool:
+    """Tell whether code, not docstrings, comments or messages, names the option `resume`."""
+    for node in syntax_of(path):
+        for field in ("id", "attr", "arg", "value"):  # names, attributes, arguments, strings
+            if getattr(node, field, None) in ("resume", "--resume"):
+                return True
+    return False
+
+
+def test_one_object_alone_decides_what_resume_means() -> None:
+    """The options declare it, and only the run reads it."""
+    found = set()
+    for folder in ("cloudkit", "SCPM", "ThiefCloud"):
+        found |= {path for path in (ROOT / folder).rglob("*.py") if mentions_resume(path)}
+    run = ROOT / "cloudkit/training/run.py"
+    options = {ROOT / "SCPM/src/scpm/options.py", THIEFCLOUD / "training/options.py"}
+    assert found == {run} | options
 
 
 def changes_module_path(path: Path) -> bool:
-    """Whether a module names sys.path."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    """Tell whether a module names sys.path."""
+    for node in syntax_of(path):
         if isinstance(node, ast.Attribute) and ast.unparse(node) == "sys.path":
             return True
-        if isinstance(node, ast.ImportFrom) and node.module == "sys" and "path" in [alias.name for alias in node.names]:
-            return True
-    return False
+    return "sys.path" in imported(path)
 
 
 def test_no_file_changes_where_modules_are_found() -> None:

@@ -1,14 +1,16 @@
 """Extract the clouds of real pairs: opacity maps whose shapes the simulation can lay over ground.
 
-    python SCPM/src/extract_clouds.py --dataset rice2 --root DIR --split data/splits/rice2-hashed-train.txt
-    python SCPM/src/extract_clouds.py --root DIR --out runs/my-clouds         # pairs of your own
+    # Clouds of the training part of a published dataset:
+    python SCPM/src/extract_clouds.py --dataset rice2 --root DIR --split FILE
+    # Clouds of your own pairs:
+    python SCPM/src/extract_clouds.py --root DIR --out runs/my-clouds
 
-Then train_cd.py, train.py and simulate.py take some of their shapes from there: --fields runs/clouds.
+With --fields runs/clouds, train_cd.py, train.py and simulate.py take some shapes from there.
 
-A pair is used if its cloud is thin enough to show the ground and thick enough to be told from noise,
-if the rest of the image did not change, and if the map does not repeat the ground. Each gives
-NAME.png, 16-bit gray, 65535 is opaque. Name the training part of a data set with --split, so that
-clouds of test images are not learnt.
+A pair is used on these conditions. Its cloud is thin enough to show the ground, and thick enough
+to be told from noise. The rest of the image did not change. The map does not repeat the ground.
+Each pair gives NAME.png, 16-bit gray, 65535 is opaque. Name the training part of a dataset with
+--split, so that clouds of test images are not learned.
 """
 
 from dataclasses import dataclass
@@ -16,64 +18,68 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
-from cloudkit.checks import require_apart, require_positive, require_share
-from cloudkit.cli import RUNS, parser, plain, run
+from cloudkit.data.mixture import SourceName, find_pairs
+from cloudkit.data.scenes import PairScenes, Scene
+from cloudkit.data.splits import SplitLists
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
-from cloudkit.images import write_image
-from cloudkit.mixture import PairSet, find_pairs
-from cloudkit.scenes import PairScenes, Scene
+from cloudkit.imaging.images import write_image
+from cloudkit.progress import progress_bar
 from cloudkit.scoring.metrics import correlation
-from cloudkit.splits import Choice
-from scpm.opacity import estimate_opacity, smoothed
+from cloudkit.script.checks import require_apart, require_fraction, require_positive
+from cloudkit.script.command_line import RUNS, parser, plain, run_script
+from scpm.simulation.opacity import estimate_opacity, smoothed
 
-WINDOW = 5  # pixels over which opacity is estimated: wisps are narrow
-DETAIL = 9  # pixels; what is finer is detail
+WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
+DETAIL_WINDOW = 9  # side in pixels of the window whose mean is removed to leave fine detail
 NOISE = 0.03  # of the brightness of a pixel
-QUANTILE_PIXELS = 2**20  # the most that torch.quantile is given
+MAX_QUANTILE_PIXELS = 2**20  # torch.quantile sorts, and refuses over 2**24 values
 
 
 @dataclass(frozen=True)
 class ExtractOptions:
-    """Choice of pairs and of their clouds."""
+    """Options of the choice of pairs and of their clouds."""
 
     root: Path
-    """The data set's folder or its parent."""
-    dataset: PairSet = "folder"
-    """A set of the field as its archive unpacks, or "folder": your own pairs."""
+    """Folder of the dataset, or its parent."""
+    dataset: SourceName = "folder"
+    """Name of a published dataset as its archive unpacks, or "folder" for your own pairs."""
     split: Path | None = None
-    """List of names, one a line, to extract from; data/splits/ holds some. Default: the training part."""
+    """Extract only from the images that this file lists, one name a line; data/splits/ holds some.
+    Default: the training part."""
     out: Path = RUNS / "clouds"
-    """Folder to write, new or empty."""
+    """Write the maps to this folder, new or empty."""
     likeness: float = 0.5
-    """Least correlation of the fine detail of both images: thick cloud hides detail."""
+    """Smallest correlation of the fine detail of both images. Thick cloud hides detail."""
     opacity: float = 0.25
-    """Least opacity that the thickest hundredth of a cloud has."""
+    """Smallest opacity of the thickest hundredth of a cloud."""
     ground: float = 0.3
     """Largest correlation of an opacity map with the brightness of the ground, of either sign."""
     darkened: float = 0.1
-    """Largest fraction of the pixels that are darker in the cloudy image: there something else than cloud has changed."""
+    """Largest fraction of the pixels that are darker in the cloudy image. Something other than a
+    cloud has changed there."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
         require_positive(likeness=self.likeness, opacity=self.opacity, ground=self.ground)
-        require_share(likeness=self.likeness, opacity=self.opacity, ground=self.ground, darkened=self.darkened)
+        require_fraction(
+            likeness=self.likeness, opacity=self.opacity, ground=self.ground, darkened=self.darkened
+        )
         if self.dataset == "clear":
-            raise ValueError("--dataset clear holds no cloud; name a set of pairs.")
+            raise ValueError("--dataset clear holds no cloud; name a dataset of pairs.")
 
 
 def main(options: ExtractOptions) -> None:
     """Write the opacity map of each pair that shows a thin cloud."""
     require_apart(options.out, options.root)
-    splits = find_pairs(options.dataset, options.root, Choice(split=options.split))
+    splits = find_pairs(options.dataset, options.root, SplitLists(split=options.split))
     scenes = PairScenes(splits.train + splits.val)
     if options.out.exists() and any(options.out.iterdir()):
         raise UserError(f"{options.out} is not empty; choose another --out.")
 
     written = 0
-    for index in tqdm(range(len(scenes)), desc="extracting", unit="pair", disable=None):
+    for index in progress_bar(range(len(scenes)), desc="extracting", unit="pair"):
         scene = scenes[index]
         opacity = estimate_opacity(scene.cloudy, scene.truth, window=WINDOW)
         if is_thin_cloud(scene, opacity, options):
@@ -81,30 +87,35 @@ def main(options: ExtractOptions) -> None:
             written += 1
 
     if not written:
-        raise UserError(f"none of {len(scenes)} pairs shows a thin cloud; lower --likeness or --opacity, or name other pairs.")
+        raise UserError(
+            f"none of {len(scenes)} pairs shows a thin cloud; lower --likeness or --opacity, or "
+            "name other pairs."
+        )
     write_json(options.out / "options.json", plain(options))
-    print(f"{splits.note}\n{written} of {len(scenes)} pairs show a thin cloud; their opacity is in {options.out}")
+    print(splits.note)
+    print(f"{written} of {len(scenes)} pairs show a thin cloud; their opacity is in {options.out}")
 
 
 def is_thin_cloud(scene: Scene, opacity: Tensor, options: ExtractOptions) -> bool:
-    """Tell if the opacity (1, H, W) of a pair is that of a thin cloud and of nothing else."""
-    cloudy, clear = (image.mean(0, keepdim=True) for image in (scene.cloudy, scene.truth))
-    thickest = float(torch.quantile(opacity.flatten()[:: max(1, opacity.numel() // QUANTILE_PIXELS)], 0.99))
+    """Tell whether the opacity (1, H, W) of a pair is that of a thin cloud and of nothing else."""
+    cloudy = scene.cloudy.mean(0, keepdim=True)
+    clear = scene.truth.mean(0, keepdim=True)
+
+    step = max(1, opacity.numel() // MAX_QUANTILE_PIXELS)
+    thickest = float(torch.quantile(opacity.flatten()[::step], 0.99))
     darkened = float((cloudy < clear - NOISE).float().mean())
-    likeness = correlation_of(*(image - smoothed(image, DETAIL) for image in (cloudy, clear)))
-    repeats_ground = abs(correlation_of(opacity, smoothed(clear, WINDOW)))
+    cloudy_detail = cloudy - smoothed(cloudy, DETAIL_WINDOW)
+    clear_detail = clear - smoothed(clear, DETAIL_WINDOW)
+    likeness = float(correlation(cloudy_detail[None], clear_detail[None]))
+    ground = abs(float(correlation(opacity[None], smoothed(clear, WINDOW)[None])))
+
     return (
         thickest >= options.opacity
         and darkened <= options.darkened
         and likeness >= options.likeness
-        and repeats_ground <= options.ground
+        and ground <= options.ground
     )
 
 
-def correlation_of(one: Tensor, other: Tensor) -> float:
-    """Pearson correlation of two maps (1, H, W); 0 where one is constant."""
-    return float(correlation(one[None], other[None]))
-
-
 if __name__ == "__main__":
-    run(main, parser(ExtractOptions, __doc__))
+    run_script(main, parser(ExtractOptions, __doc__))

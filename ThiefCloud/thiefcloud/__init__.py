@@ -1,8 +1,19 @@
 """ThiefCloud, the thin cloud removal network guided by a cloud prior."""
 
-from thiefcloud.model import NoPrior, Restoration, ThiefCloud
-from thiefcloud.restore import restore, restore_and_detect
-from thiefcloud.unet import UNet
-from thiefcloud.weights import load, load_official
+from thiefcloud.baselines.unet import UNet
+from thiefcloud.inference.restore import restore, restore_and_detect
+from thiefcloud.inference.weights import load, load_official
+from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration
+from thiefcloud.network.model import ThiefCloud
 
-__all__ = ["NoPrior", "Restoration", "ThiefCloud", "UNet", "load", "load_official", "restore", "restore_and_detect"]
+__all__ = [
+    "NoPrior",
+    "RemovalNetwork",
+    "Restoration",
+    "ThiefCloud",
+    "UNet",
+    "load",
+    "load_official",
+    "restore",
+    "restore_and_detect",
+]

@@ -1,1 +1,1 @@
-"""What `benchmarks/speed.py` measures, a module for each of its sections."""
+"""Measurements of `benchmarks/speed.py`, one module for each section."""

@@ -1,52 +1,66 @@
-"""The options of the benchmark."""
+"""Options of the benchmark."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
-from cloudkit.checks import require_multiple, require_not_negative
+import torch
+
+from cloudkit.script.checks import require_multiple, require_not_negative
 from scpm import FACTOR
 
-Part = Literal["ceilings", "inference", "training", "shares", "large"]
+Part = Literal["ceilings", "inference", "training", "breakdown", "large"]
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class SpeedOptions:
-    """What is measured, and where."""
+    """Options of a benchmark run: the sections, the sizes and the device."""
 
-    parts: tuple[Part, ...] = ("ceilings", "inference", "training", "shares")
-    """Sections: what the machine can do at most, restoring, training, the share of each part of the network; on request also
-    large: memory and time of one image of 2048x2048 pixels on the CPU."""
+    parts: tuple[Part, ...] = ("ceilings", "inference", "training", "breakdown")
+    """Sections to measure: the ceilings of the machine, restoring, training, and the time of each
+    part of the network. On request also large: memory and time for one image of 2048x2048 pixels
+    on the CPU."""
     quick: bool = False
-    """Small images and few repetitions: a look that takes less than a minute, not a measurement."""
+    """Use small images and few repetitions: a look of under a minute, too short to compare."""
     sizes: tuple[int, ...] | None = None
-    """Sides of the images that are restored, in pixels, multiples of 8. Default: 256 512 1024, with --quick 128."""
+    """Sides of the restored images in pixels, multiples of 8. Default: 256 512 1024, with --quick
+    128."""
     crop: int | None = None
-    """Side of the training crops in pixels, a multiple of 8 from 16 on. Default: 256, with --quick 64."""
+    """Side of the training crops in pixels, a multiple of 8, at least 16. Default: 256, with
+    --quick 64."""
     seconds: float | None = None
-    """How long each phase of training is sustained, to extrapolate the paper's schedule from; 0: not at all. Default: 60 on a
-    GPU (5 with --quick), 0 elsewhere."""
+    """Sustain each training phase for this time in seconds, to extrapolate the paper's schedule;
+    0 disables it. Default: 60 on a GPU (5 with --quick), 0 elsewhere."""
     memory: bool = True
-    """Measure peak memory too; on a CPU each case needs a process of its own."""
+    """Measure peak memory too. On a CPU each measurement starts a process."""
     checkpoint: Path | None = None
-    """Weights of ours, for differences of outputs that mean something. Default: an untrained network; it is as fast."""
+    """Pretrained weights, for meaningful differences between outputs. Default: an untrained
+    network, which is as fast."""
     device: str = "auto"
-    """auto, cpu, cuda, cuda:1, ..."""
+    """Device to measure: auto, cpu, cuda, cuda:1, ..."""
     out: Path | None = None
-    """A .json file for the results. Default: they are only printed."""
+    """File for the results, which ends in .json. Default: only print them."""
 
     def __post_init__(self) -> None:
-        """Reject what cannot be measured."""
+        """Reject options that cannot be measured."""
         if not self.parts:
             raise ValueError("--parts names no section, expected one or more.")
-        if self.sizes is not None and (not self.sizes or any(size <= 0 or size % FACTOR for size in self.sizes)):
-            raise ValueError(f"--sizes is {' '.join(map(str, self.sizes))}, expected positive multiples of {FACTOR}.")
+
+        if self.sizes is not None:
+            valid = [size for size in self.sizes if size > 0 and size % FACTOR == 0]
+            if not valid or len(valid) < len(self.sizes):
+                shown = " ".join(map(str, self.sizes))
+                raise ValueError(f"--sizes is {shown}, expected positive multiples of {FACTOR}.")
+
         if self.crop is not None:
             if self.crop < 2 * FACTOR:
                 raise ValueError(
-                    f"--crop is {self.crop}, expected {2 * FACTOR} or more: one smaller crop is too little for BatchNorm."
+                    f"--crop is {self.crop}, expected {2 * FACTOR} or more: a single smaller crop "
+                    "is too little for BatchNorm."
                 )
             require_multiple(self.crop, FACTOR)
+
         if self.seconds is not None:
             require_not_negative(seconds=self.seconds)
         if self.out is not None and (self.out.suffix != ".json" or self.out.is_dir()):
@@ -54,10 +68,16 @@ class SpeedOptions:
 
     @property
     def sides(self) -> tuple[int, ...]:
-        """Sides of the images that are restored."""
+        """Sides of the restored images."""
         return self.sizes or ((128,) if self.quick else (256, 512, 1024))
 
     @property
     def middle(self) -> int:
-        """The side that sections use which take only one."""
+        """Side for the sections that use only one."""
         return sorted(self.sides)[len(self.sides) // 2]
+
+    def choose(self, device: torch.device, *, quick: Value, cpu: Value, gpu: Value) -> Value:
+        """Return the value for a quick run, or else for the kind of device."""
+        if self.quick:
+            return quick
+        return cpu if device.type == "cpu" else gpu

@@ -1,4 +1,4 @@
-"""The two settings that are compared: what a user of ThiefCloud gets, and the plainest way to run the same weights."""
+"""The two settings that are compared: ThiefCloud as users run it, and the simplest way."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +14,22 @@ from torchvision.ops import deform_conv2d
 import thiefcloud
 from benchmarks.speedkit.measuring import Setting
 from cloudkit.checkpoints import save_checkpoint
-from cloudkit.distributed import World
+from cloudkit.data.sampling import batch_loader
 from cloudkit.errors import UserError
-from cloudkit.images import write_image
-from cloudkit.padding import at_any_size, inference
-from cloudkit.stores import Store
-from cloudkit.training import Mixed, Precision, Trainee, fuses
-from cloudkit.tuning import keep_freed_memory
+from cloudkit.imaging.images import write_image
+from cloudkit.imaging.padding import at_any_size, inference
+from cloudkit.memory import keep_freed_memory
+from cloudkit.processes import Processes
+from cloudkit.training.precision import MixedPrecision, Precision, has_fused_optimizer
+from cloudkit.training.trainer import Trainer
 from scpm import FACTOR, SCPM, DeformConv2d
 from thiefcloud import ThiefCloud
-from thiefcloud.data import Batch, TrainingBatches, open_data
-from thiefcloud.losses import RestorationLoss
-from thiefcloud.options import PRESETS, DataOptions
-from thiefcloud.restore import scene_statistics
+from thiefcloud.data.batches import Batch, CloudyCrops
+from thiefcloud.data.datasets import open_data
+from thiefcloud.data.options import DataOptions
+from thiefcloud.inference.restore import scene_statistics
+from thiefcloud.training.losses import RestorationLoss
+from thiefcloud.training.options import PRESETS
 
 Task = Literal["restore", "frozen", "tunable"]
 PAPER = PRESETS["paper"]
@@ -34,33 +37,33 @@ PAPER = PRESETS["paper"]
 
 @dataclass(frozen=True)
 class Case:
-    """One thing to measure; plain values, so that it can be sent to another process."""
+    """Task to measure, in plain values that can be sent to another process."""
 
     setting: Setting
     task: Task
-    """Restoring, or a training step with SCPM frozen or tunable."""
+    """Restoring, or training steps with SCPM frozen or tunable."""
     precision: Precision
     size: int
     """Side of the images or crops in pixels."""
     batch: int
     device: str
     weights: Path
-    """A checkpoint of ours."""
+    """Checkpoint of ThiefCloud."""
 
     def call(self) -> Callable[[], object]:
-        """What does the task once, with network and data ready on the device."""
+        """Return a function that does the task once; network and data are on the device."""
         device = torch.device(self.device)
         if self.task == "restore":
             images = noise(self.batch, self.size).to(device)
             restore = Restorer.of(self.setting, self.precision, self.weights, device).restore
             return lambda: restore(images)
-        train = trainer(self)
+        train = training_function(self)
         return lambda: train(2)
 
 
 @dataclass(frozen=True)
 class Restorer:
-    """A network, and how a setting restores with it."""
+    """Network together with the setting in which it restores."""
 
     setting: Setting
     precision: Precision
@@ -68,47 +71,61 @@ class Restorer:
     device: torch.device
 
     @classmethod
-    def of(cls, setting: Setting, precision: Precision, weights: Path, device: torch.device) -> Self:
-        """The network of a setting on a device."""
-        return cls(setting, precision, network(setting, weights).to(device), device)
+    def of(
+        cls, setting: Setting, precision: Precision, weights: Path, device: torch.device
+    ) -> Self:
+        """Load the network of a setting onto a device."""
+        return cls(setting, precision, load_network(setting, weights).to(device), device)
 
     def restore(self, images: Tensor, *, raw: bool = False) -> Tensor:
-        """Images (N, 3, H, W) without cloud, clamped unless raw; H and W are multiples of 8."""
+        """Restore images (N, 3, H, W), H and W multiples of 8, clamped unless raw."""
         keep_freed_memory(self.setting == "default")
-        with Mixed(self.precision, self.device).autocast():
+        with MixedPrecision(self.precision, self.device).autocast():
             if self.setting == "default":
-                if raw:
-                    return thiefcloud.restore_and_detect(self.model, images, raw=True)[0]
-                return thiefcloud.restore(self.model, images)
+                return thiefcloud.restore_and_detect(self.model, images, raw=raw)[0]
+
             statistics = scene_statistics(self.model, images)
-            (restored,) = at_any_size(self.model, images, FACTOR, lambda batch: [self.model(batch, True, statistics).restored])
+            (restored,) = at_any_size(
+                self.model,
+                images,
+                FACTOR,
+                lambda batch: [self.model(batch, True, statistics).restored],
+            )
             return restored if raw else restored.clamp(0, 1)
 
 
 class TorchvisionDeformConv2d(DeformConv2d):
-    """The same deformable convolution, computed by torchvision's operator."""
+    """Deformable convolution of SCPM, computed by torchvision's operator."""
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, in_channels, H, W) to (N, out_channels, H, W)."""
+        """Convolve (N, in_channels, H, W) to (N, out_channels, H, W)."""
         n, _, height, width = features.shape
-        # ours: nine rows, then nine columns; torchvision's: row and column of each tap
-        offsets = self.offsets(features).view(n, 2, -1, height, width).transpose(1, 2).reshape(n, -1, height, width)
-        with torch.autocast(features.device.type, enabled=False):  # the operator has no half precision
-            return deform_conv2d(features.float(), offsets.float(), self.weight.float(), padding=1).to(features.dtype)
+        # SCPM has nine rows, then nine columns; torchvision wants row and column of each tap.
+        offsets = self.offsets(features).view(n, 2, -1, height, width).transpose(1, 2)
+        offsets = offsets.reshape(n, -1, height, width)
+
+        # The operator has no half precision.
+        with torch.autocast(features.device.type, enabled=False):
+            inputs = features.float(), offsets.float(), self.weight.float()
+            return deform_conv2d(*inputs, padding=1).to(features.dtype)
 
 
-def network(setting: Setting, weights: Path) -> ThiefCloud:
-    """The network on the CPU: as `thiefcloud.load` gives it, or as its modules stand in the code.
+def load_network(setting: Setting, weights: Path) -> ThiefCloud:
+    """Return the network on the CPU: as `thiefcloud.load` returns it, or in its simplest form.
 
     Raises:
-        UserError: the weights are of another network, or of the official code, whose sampling torchvision does not have.
+        UserError: The weights are of another network, or of the official code, with a sampling
+            that torchvision does not have.
     """
     model = thiefcloud.load(weights)
-    if not isinstance(model, ThiefCloud) or model.prior.config is None or model.prior.config["sampling"] != "standard":
+    prior = model.prior.config if isinstance(model, ThiefCloud) else None
+    if not isinstance(model, ThiefCloud) or prior is None or prior["sampling"] != "standard":
         raise UserError(
-            f"{weights} holds no ThiefCloud with a prior of sampling=standard, expected one: torchvision, which this benchmark "
-            "compares with, has no other deformable convolution. Leave --checkpoint out, or name another."
+            f"{weights} holds no ThiefCloud with a prior of sampling=standard, expected one, "
+            "because torchvision has no other deformable convolution. Leave --checkpoint out, or "
+            "name another file."
         )
+
     if setting == "naive":
         use_torchvision(model)
         model.to(memory_format=torch.contiguous_format)
@@ -127,7 +144,7 @@ def use_torchvision(model: nn.Module) -> None:
 
 
 def save_untrained(path: Path) -> Path:
-    """Write a network that never learnt anything; its BatchNorm has seen noise, else folding it would change nothing."""
+    """Write an untrained network, with BatchNorm statistics from noise; return its path."""
     torch.manual_seed(0)
     model = ThiefCloud(SCPM()).train()
     with torch.no_grad():
@@ -137,15 +154,16 @@ def save_untrained(path: Path) -> Path:
 
 
 def noise(batch: int, size: int, seed: int = 0) -> Tensor:
-    """Smooth random images (batch, 3, size, size) in [0, 1]."""
+    """Return smooth random images (batch, 3, size, size) in [0, 1]."""
     coarse = torch.rand(batch, 3, 8, 8, generator=torch.Generator().manual_seed(seed))
     return nn.functional.interpolate(coarse, size=(size, size), mode="bilinear")
 
 
-def useful_flops(model: ThiefCloud, size: int) -> float:
-    """Floating-point operations that restoring one image of size x size pixels takes, without outputs that nobody sees.
+def count_flops(model: ThiefCloud, size: int) -> float:
+    """Return the floating-point operations that restoring an image of size x size pixels needs.
 
-    Counted on a small image with our own operators (PyTorch does not count torchvision's); the work grows with the pixels.
+    They are counted on a small image, because they grow with the number of pixels. The model must
+    have the default operators: PyTorch does not count torchvision's.
     """
     side = 64
     with FlopCounterMode(display=False) as counter, inference(model):
@@ -153,40 +171,61 @@ def useful_flops(model: ThiefCloud, size: int) -> float:
     return counter.get_total_flops() * (size / side) ** 2
 
 
-def training_batches(case: Case, pairs: int = 16) -> TrainingBatches:
-    """Batches from generated pairs, twice as large as the crops, through the files and the code that training uses."""
+def training_crops(case: Case, processes: Processes, pairs: int = 16) -> CloudyCrops:
+    """Return crops of generated pairs, from files and through the dataset of the training."""
     with TemporaryDirectory() as folder:
         for index in range(pairs):
             clear = noise(1, 2 * case.size, seed=index)[0]
             write_image(Path(folder) / "clear" / f"{index}.png", clear)
             write_image(Path(folder) / "cloudy" / f"{index}.png", 0.5 * clear + 0.4)
+
         data = open_data(DataOptions(dataset="folder", root=Path(folder)))
-        store: Store = PAPER.store if case.setting == "default" else "host"
-        return TrainingBatches(data, crop=case.size, seed=0, store=store, world=World(0, 1, torch.device(case.device)))
+        store = PAPER.store if case.setting == "default" else "host"
+        return CloudyCrops(data, crop=case.size, store=store, processes=processes)
 
 
-def trainer(case: Case) -> Callable[[int], None]:
-    """What trains for some steps as ThiefCloud/train.py does, but without the perceptual loss."""
+def training_function(case: Case) -> Callable[[int], None]:
+    """Return a function that trains for some steps.
+
+    It trains as ThiefCloud/train.py does, but without the perceptual loss.
+    """
     device = torch.device(case.device)
-    model = network(case.setting, case.weights).to(device)
+    model = load_network(case.setting, case.weights).to(device)
     if case.task == "frozen":
         model.freeze_prior()
     else:
         model.tune_prior()
-    mixed, world = Mixed(case.precision, device), World(0, 1, device)
-    trainee = Trainee("thiefcloud", model, model.config, mixed=mixed, ema=0.0, world=world, options={})
-    learning = [weight for weight in model.parameters() if weight.requires_grad]
-    fused = fuses(device) if case.setting == "default" else None
-    trainee.begin_phase(torch.optim.Adam(learning, lr=PAPER.lr_end, fused=fused))
-    criterion = RestorationLoss(PAPER.pixel).to(device)
-    batch_of, _ = training_batches(case).of_phase(0, case.batch)
 
-    def losses_of(parallel: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    processes = Processes(0, 1, device)
+    trainer = Trainer(
+        "thiefcloud",
+        model,
+        model.config,
+        precision=MixedPrecision(case.precision, device),
+        ema=0.0,
+        processes=processes,
+        options={},
+    )
+    learning = [weight for weight in model.parameters() if weight.requires_grad]
+    fused = has_fused_optimizer(device) if case.setting == "default" else None
+    trainer.begin_phase(torch.optim.Adam(learning, lr=PAPER.lr_end, fused=fused))
+
+    criterion = RestorationLoss(PAPER.pixel).to(device)
+    crops = training_crops(case, processes)
+    sampler = crops.sampler(0, case.batch, seed=0, processes=processes)
+
+    def compute_losses(parallel: nn.Module, batch: Batch) -> dict[str, Tensor]:
         return criterion(parallel(batch[0]), batch[1])
 
     def train(steps: int) -> None:
         keep_freed_memory(case.setting == "default")
-        title = f"{case.setting}, {case.task}"
-        trainee.train_steps(steps, batch_of, losses_of, lambda _: PAPER.lr_end, first=trainee.progress.step, title=title)
+        first = trainer.progress.step
+        trainer.train_steps(
+            batch_loader(crops, sampler.at(range(first, first + steps))),
+            compute_losses,
+            lambda _: PAPER.lr_end,
+            first=first,
+            title=f"{case.setting}, {case.task}",
+        )
 
     return train

@@ -1,11 +1,11 @@
-"""The results as tables in Markdown."""
+"""Results as Markdown tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-Rows = Sequence[Mapping[str, Any]]
-_UNITS = {"percent": ("{:.0f} %", 100.0), "x": ("{:.2f} x", 1.0), "small": ("{:.1e}", 1.0)}
-# key of the results: title of the column, and how its numbers are written
+from tabulate import tabulate
+
+# Key of the results: title and format of the column. "" is text, "3" three significant digits.
 _COLUMNS = {
     "what": ("what", ""),
     "part": ("part", ""),
@@ -15,50 +15,51 @@ _COLUMNS = {
     "size": ("size", ""),
     "crop": ("crop", ""),
     "batch": ("batch", ""),
-    "gflops": ("GFLOP/s", "number"),
-    "gb_per_s": ("GB/s", "number"),
-    "speedup": ("default : naive", "x"),
-    "default_images_per_s": ("default images/s", "number"),
-    "naive_images_per_s": ("naive images/s", "number"),
-    "default_gflops": ("default GFLOP/s", "number"),
-    "default_share_of_ceiling": ("of the ceiling", "percent"),
-    "naive_share_of_ceiling": ("naive of the ceiling", "percent"),
-    "max_difference": ("largest difference", "small"),
-    "psnr_db": ("PSNR between", "number"),
-    "psnr_to_fp32_db": ("PSNR to fp32", "number"),
-    "default_peak_mb": ("default peak MB", "whole"),
-    "naive_peak_mb": ("naive peak MB", "whole"),
-    "default_before_mb": ("before it ran MB", "whole"),
-    "sustained_images_per_s": ("sustained images/s", "number"),
-    "schedule_hours": ("paper's schedule, hours", "number"),
-    "peak_mb": ("peak MB", "whole"),
-    "before_mb": ("before it ran MB", "whole"),
-    "seconds": ("seconds, first run", "number"),
-    "default_share": ("default share", "percent"),
-    "naive_share": ("naive share", "percent"),
-    "default_ms": ("default ms", "number"),
-    "naive_ms": ("naive ms", "number"),
+    "gflops": ("GFLOP/s", "3"),
+    "gb_per_s": ("GB/s", "3"),
+    "speedup": ("default : naive", "{:.2f} x"),
+    "default_images_per_s": ("default images/s", "3"),
+    "naive_images_per_s": ("naive images/s", "3"),
+    "default_gflops": ("default GFLOP/s", "3"),
+    "default_fraction_of_ceiling": ("of the ceiling", "{:.0%}"),
+    "naive_fraction_of_ceiling": ("naive of the ceiling", "{:.0%}"),
+    "max_difference": ("largest difference", "{:.1e}"),
+    "psnr_db": ("PSNR between", "3"),
+    "psnr_to_fp32_db": ("PSNR to fp32", "3"),
+    "default_peak_mb": ("default peak MB", "{:,.0f}"),
+    "naive_peak_mb": ("naive peak MB", "{:,.0f}"),
+    "default_before_mb": ("before it ran MB", "{:,.0f}"),
+    "sustained_images_per_s": ("sustained images/s", "3"),
+    "schedule_hours": ("paper's schedule, hours", "3"),
+    "peak_mb": ("peak MB", "{:,.0f}"),
+    "before_mb": ("before it ran MB", "{:,.0f}"),
+    "seconds": ("seconds, first run", "3"),
+    "default_fraction": ("default fraction", "{:.0%}"),
+    "naive_fraction": ("naive fraction", "{:.0%}"),
+    "default_ms": ("default ms", "3"),
+    "naive_ms": ("naive ms", "3"),
 }
 
 
-def markdown(rows: Rows) -> str:
-    """One table with the columns that any row has."""
-    keys = [key for key in _COLUMNS if any(key in row for row in rows)]
-    header = [_COLUMNS[key][0] for key in keys]
-    rules = ["---:" if _COLUMNS[key][1] else "---" for key in keys]
-    body = [[written(row.get(key), _COLUMNS[key][1]) for key in keys] for row in rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, rules, *body))
+def markdown(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return a table with the columns that any row has."""
+    columns: dict[str, list[str]] = {}
+    alignment = []
+    for key, (title, form) in _COLUMNS.items():
+        if any(key in row for row in rows):
+            columns[title] = [format_value(row.get(key), form) for row in rows]
+            alignment.append("right" if form else "left")
+
+    return tabulate(
+        columns, headers="keys", tablefmt="pipe", disable_numparse=True, colalign=alignment
+    )
 
 
-def written(value: object, unit: str) -> str:
-    """A value as the table shows it: three digits that count, "-" where there is none."""
+def format_value(value: Any, form: str) -> str:
+    """Return the text of a table cell, "-" for a missing value."""
     if value is None:
         return "-"
-    if not unit or not isinstance(value, int | float):
-        return str(value)
-    if unit in _UNITS:
-        form, factor = _UNITS[unit]
-        return form.format(factor * value)
-    if unit == "whole" or abs(value) >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
+    if form == "3":
+        decimals = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2
+        form = f"{{:,.{decimals}f}}"
+    return form.format(value) if form else str(value)

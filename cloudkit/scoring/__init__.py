@@ -1,1 +1,1 @@
-"""How good a restored image is: metrics, the protocols under which the field publishes them, and their uncertainty."""
+"""Scores of restored images: metrics, the protocols of the field, and intervals of the means."""

@@ -1,135 +1,171 @@
-"""Results of several methods side by side: from their metrics.json to one table in Markdown, CSV or LaTeX."""
+"""Comparison of methods: from their metrics.json to one table in Markdown, CSV or LaTeX."""
 
 import csv
 import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from tabulate import tabulate
+
 from cloudkit.errors import UserError
-from cloudkit.images import natural_key
-from cloudkit.scoring.measures import MEASURES
-from cloudkit.scoring.tables import number
+from cloudkit.imaging.images import natural_key
+from cloudkit.scoring.collector import SIDES
+from cloudkit.scoring.measures import METRICS
+from cloudkit.scoring.tables import format_interval, format_value
 
 Format = Literal["markdown", "csv", "latex"]
 UNTOUCHED = "untouched input"
-_METRICS = ("psnr", "ssim", "ssim_gaussian", *MEASURES)
-_SMALLER_IS_BETTER = {name for name, measure in MEASURES.items() if not measure.larger_is_better}
-_LATEX = {character: f"\\{character}" for character in "&%$#_{}"} | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}"}  # others get a backslash
 
 
 @dataclass(frozen=True)
-class Line:
-    """What one method scored under one protocol."""
+class Result:
+    """Scores of one method under one protocol."""
 
     dataset: str
     images: str
-    """Digest of the images that were scored; two lines compare only where it is equal."""
+    """Digest of the images that were scored. Results of different images do not compare."""
     protocol: str
     method: str
     count: int
+    """Number of images."""
     scores: Mapping[str, float | None]
-    interval: Mapping[str, Sequence[float] | None]
+    intervals: Mapping[str, Sequence[float] | None]
     """95 % intervals of the means."""
 
     @property
-    def compares_with(self) -> tuple[str, str, str]:
-        """Equal for lines that may be compared."""
+    def group(self) -> tuple[str, str, str]:
+        """Key that is equal for results that may be compared."""
         return self.dataset, self.images, self.protocol
 
 
-def read_lines(paths: Sequence[Path]) -> list[Line]:
-    """The lines of several metrics.json in a fixed order: by data set, images and protocol, first the untouched input.
+def read_results(paths: Sequence[Path]) -> list[Result]:
+    """Read several metrics.json.
+
+    Returns:
+        The results by dataset, images and protocol, with the untouched input first.
 
     Raises:
         UserError: a file is no metrics.json of test.py, or two methods have one name.
     """
-    lines: dict[tuple[str, ...], Line] = {}
+    results: dict[tuple[str, ...], Result] = {}
     for path in paths:
         for summary in _read(path):
-            for method, side in ((UNTOUCHED, "input"), (summary["method"], "restored")):
-                line = Line(
+            for side, method in zip(SIDES, (UNTOUCHED, summary["method"]), strict=True):
+                result = Result(
                     summary["dataset"],
                     summary["images"],
                     summary["protocol"],
                     method,
                     summary["count"],
-                    {metric: summary[side][metric] for metric in _METRICS if metric in summary[side]},
+                    summary[side],
                     summary["interval"][side],
                 )
-                key = (*line.compares_with, method)
-                if key in lines and method != UNTOUCHED:
+                key = (*result.group, method)
+                if key in results and method != UNTOUCHED:
                     raise UserError(
-                        f"{path} is the second file with the method {method} on {line.dataset}; give each its name with "
-                        "--method of test.py, and each file once."
+                        f"{path} is the second file with the method {method} on {result.dataset}; "
+                        "give each its name with --method of test.py, and each file once."
                     )
-                lines.setdefault(key, line)
-    protocols = list(dict.fromkeys(line.protocol for line in lines.values()))
-    return sorted(
-        lines.values(),
-        key=lambda line: (natural_key(line.dataset), line.images, protocols.index(line.protocol), line.method != UNTOUCHED),
+                results.setdefault(key, result)
+
+    protocols = list(dict.fromkeys(result.protocol for result in results.values()))
+
+    def order(result: Result) -> tuple[Any, ...]:
+        dataset, protocol = natural_key(result.dataset), protocols.index(result.protocol)
+        return dataset, result.images, protocol, result.method != UNTOUCHED
+
+    return sorted(results.values(), key=order)
+
+
+def find_doubts(results: Sequence[Result]) -> list[str]:
+    """Return a warning for each dataset of which methods were scored on different images."""
+    methods: dict[str, dict[str, list[str]]] = {}
+    for result in results:
+        listed = methods.setdefault(result.dataset, {}).setdefault(result.images, [])
+        if result.method not in (UNTOUCHED, *listed):
+            listed.append(result.method)
+
+    doubts = []
+    for dataset, by_images in methods.items():
+        if len(by_images) > 1:
+            named = " and ".join(", ".join(sorted(listed)) for listed in by_images.values())
+            doubts.append(
+                f"{dataset}: {named} were scored on different images (other files, or another "
+                "split), so their numbers do not compare."
+            )
+    return doubts
+
+
+def render(results: Sequence[Result], format: Format, *, intervals: bool = False) -> str:
+    """Return one table.
+
+    In Markdown and LaTeX the best of the results that compare is bold. In CSV values have all
+    their digits.
+    """
+    present = set().union(*(result.scores for result in results))
+    metrics = [metric for metric in METRICS if metric in present]
+    if format == "csv":
+        return _render_csv(results, metrics, intervals)
+
+    escape, bold = _escape_markdown, "**{}**"
+    if format == "latex":
+        escape, bold = _escape_latex, r"\textbf{{{}}}"
+    header = ["method", "dataset", "images", "protocol"]
+    for metric in metrics:
+        header.append(escape(metric.upper().replace("_GAUSSIAN", " Gaussian")))
+
+    best = _best_values(results, metrics)
+    rows = []
+    for result in results:
+        about = (result.method, result.dataset, str(result.count), result.protocol)
+        cells = list(map(escape, about))
+        for metric in metrics:
+            value = result.scores.get(metric)
+            text = format_value(metric, value)
+            if value is not None and text == best.get((*result.group, metric)):
+                text = bold.format(text)
+            if intervals:
+                text += format_interval(metric, result.intervals.get(metric))
+            cells.append(text)
+        rows.append(cells)
+
+    return tabulate(
+        rows,
+        headers=header,
+        tablefmt="latex_raw" if format == "latex" else "pipe",
+        colalign=["left"] * 4 + ["right"] * len(metrics),
+        disable_numparse=True,
     )
 
 
-def doubts(lines: Sequence[Line]) -> list[str]:
-    """What a reader of the table must know: data sets of which the methods were scored on different images."""
-    seen: dict[str, dict[str, set[str]]] = {}
-    for line in lines:
-        seen.setdefault(line.dataset, {}).setdefault(line.images, set()).add(line.method)
-    return [
-        f"{dataset}: {' and '.join(', '.join(sorted(methods - {UNTOUCHED})) for methods in digests.values())} were scored on "
-        "different images (other files, or another split), so their numbers do not compare."
-        for dataset, digests in seen.items()
-        if len(digests) > 1
-    ]
-
-
-def render(lines: Sequence[Line], format: Format, *, intervals: bool = False) -> str:
-    """One table; in Markdown and LaTeX the best of the lines that compare is bold, in CSV values have all their digits."""
-    metrics = [metric for metric in _METRICS if any(metric in line.scores for line in lines)]
-    titles = [metric.upper().replace("_GAUSSIAN", " Gaussian") for metric in metrics]
-    header = ["method", "data set", "images", "protocol", *titles]
-    if format == "csv":
-        return _csv(lines, metrics, intervals)
-    escape, bold = (_escape_latex, r"\textbf{{{}}}") if format == "latex" else (_escape_markdown, "**{}**")
-    best = _best(lines, metrics)
-    rows = []
-    for line in lines:
-        cells = [escape(cell) for cell in (line.method, line.dataset, str(line.count), line.protocol)]
-        for metric in metrics:
-            value = line.scores.get(metric)
-            text = number(metric, value)
-            if value is not None and text == best.get((*line.compares_with, metric)):
-                text = bold.format(text)
-            ends = line.interval.get(metric)
-            cells.append(text + (f" [{number(metric, ends[0])}, {number(metric, ends[1])}]" if intervals and ends else ""))
-        rows.append(cells)
-    if format == "latex":
-        return _latex([escape(cell) for cell in header], rows)
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (header, ["---"] * 4 + ["---:"] * len(metrics), *rows))
-
-
 def _read(path: Path) -> list[dict[str, Any]]:
-    """The objects of a metrics.json, one for each protocol."""
+    """Read the objects of a metrics.json, one for each protocol."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
         summaries = content if isinstance(content, list) else [content]
         for summary in summaries:
             _check(summary)
     except KeyError as error:
-        raise UserError(f"{path} is no metrics.json of test.py: it has no {error}; name files that test.py wrote.") from error
+        raise UserError(
+            f"{path} is no metrics.json of test.py: it has no {error}; "
+            "name files that test.py wrote."
+        ) from error
     except (OSError, ValueError, TypeError) as error:
         reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error
-        raise UserError(f"{path} cannot be read as metrics.json of test.py: {reason}; name files that it wrote.") from error
+        raise UserError(
+            f"{path} cannot be read as metrics.json of test.py: {reason}; name files that it wrote."
+        ) from error
     return summaries
 
 
 def _check(summary: Any) -> None:
-    """Raise KeyError, TypeError or ValueError unless this is an object as `cloudkit.scoring.results.summarise` makes it."""
+    """Raise KeyError, TypeError or ValueError unless `summarise` could have made this object."""
     if not isinstance(summary, dict):
         raise TypeError(f"it holds {summary!r:.40}, expected an object for each protocol")
     for name in ("protocol", "method", "dataset", "images"):
@@ -137,58 +173,63 @@ def _check(summary: Any) -> None:
             raise TypeError(f"{name} is {summary[name]!r:.40}, expected text")
     if type(summary["count"]) is not int or summary["count"] < 0:
         raise ValueError(f"count is {summary['count']!r:.40}, expected the number of images")
-    for side in ("input", "restored"):
+
+    for side in SIDES:
         scores, intervals = summary[side], summary["interval"][side]
         if not isinstance(scores, dict) or not isinstance(intervals, dict) or "psnr" not in scores:
             raise TypeError(f"{side} holds no scores")
         for metric, value in scores.items():
-            ends = intervals.get(metric)
-            if not _is_number(value) or not (
-                ends is None or (isinstance(ends, list) and len(ends) == 2 and all(map(_is_number, ends)))
-            ):
-                raise TypeError(f"{metric} of {side} is {value!r:.40} with the interval {ends!r:.40}, expected numbers")
+            ends = intervals.get(metric) or (None, None)
+            if len(ends) != 2 or not all(map(_is_number, (value, *ends))):
+                raise TypeError(
+                    f"{metric} of {side} is {value!r:.40} with the interval {ends!r:.40}, "
+                    "expected numbers"
+                )
 
 
 def _is_number(value: object) -> bool:
+    """Return True for a finite number or None, which stands for a mean of nothing."""
     return value is None or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
 
 
-def _best(lines: Sequence[Line], metrics: Sequence[str]) -> dict[tuple[str, ...], str]:
-    """The best value as it is shown, of each metric among lines that compare, where at least two methods do."""
-    best: dict[tuple[str, ...], str] = {}
-    for key in {line.compares_with for line in lines}:
-        methods = [line for line in lines if line.compares_with == key and line.method != UNTOUCHED]
+def _best_values(results: Sequence[Result], metrics: Sequence[str]) -> dict[tuple[str, ...], str]:
+    """Return {(*group, metric): best value as it is shown} if at least two methods have one."""
+    values: dict[tuple[str, ...], list[float]] = {}
+    for result in results:
         for metric in metrics:
-            values = [value for line in methods if (value := line.scores.get(metric)) is not None and math.isfinite(value)]
-            if len(values) > 1:
-                choose: Callable[[Sequence[float]], float] = min if metric in _SMALLER_IS_BETTER else max
-                best[*key, metric] = number(metric, choose(values))
+            value = result.scores.get(metric)
+            if value is not None and result.method != UNTOUCHED:
+                values.setdefault((*result.group, metric), []).append(value)
+
+    best = {}
+    for key, found in values.items():
+        if len(found) > 1:
+            choose = max if METRICS[key[-1]].larger_is_better else min
+            best[key] = format_value(key[-1], choose(found))
     return best
 
 
-def _csv(lines: Sequence[Line], metrics: Sequence[str], intervals: bool) -> str:
-    ends = [f"{metric}_{end}" for metric in metrics for end in ("low", "high")] if intervals else []
+def _render_csv(results: Sequence[Result], metrics: Sequence[str], intervals: bool) -> str:
+    header = ["method", "dataset", "images", "images_sha256", "protocol", *metrics]
+    if intervals:
+        for metric in metrics:
+            header += [f"{metric}_low", f"{metric}_high"]
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["method", "dataset", "images", "images_sha256", "protocol", *metrics, *ends])
-    for line in lines:
-        values = [line.scores.get(metric) for metric in metrics]
+    writer.writerow(header)
+    for result in results:
+        values = list(map(result.scores.get, metrics))
         if intervals:
-            values += [end for metric in metrics for end in (line.interval.get(metric) or (None, None))]
-        shown = ["" if value is None else repr(value) for value in values]
-        writer.writerow([line.method, line.dataset, line.count, line.images, line.protocol, *shown])
+            for metric in metrics:
+                values += result.intervals.get(metric) or (None, None)
+        about = [result.method, result.dataset, result.count, result.images, result.protocol]
+        writer.writerow(about + values)
     return text.getvalue().rstrip("\n")
 
 
-def _latex(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    body = [" & ".join(cells) + r" \\" for cells in rows]
-    columns = "l" * 4 + "r" * (len(header) - 4)
-    top = [rf"\begin{{tabular}}{{{columns}}}", r"\hline", " & ".join(header) + r" \\", r"\hline"]
-    return "\n".join([*top, *body, r"\hline", r"\end{tabular}"])
-
-
 def _escape_latex(text: str) -> str:
-    return "".join(_LATEX.get(character, character) for character in text)
+    return re.sub(r"[&%$#_{}~\\]", lambda match: _LATEX.get(match[0], f"\\{match[0]}"), text)
 
 
 def _escape_markdown(text: str) -> str:

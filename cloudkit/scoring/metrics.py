@@ -1,30 +1,33 @@
-"""PSNR and SSIM on tensors: values in [0, 1], at full resolution, one value an image.
+"""PSNR, SSIM and other metrics on tensors: values in [0, 1], one result for each image.
 
-Values of another range L are divided by it first: PSNR for a peak of L, and SSIM for a range of L, are those of the values / L.
+To score values of another range L, divide them by L first. PSNR for a peak of L and SSIM for a
+range of L stay the same.
 
-Every value is computed in float64, so it agrees with scikit-image to 1e-5 and does not depend on the device's precision.
+Every metric is computed in float64. It agrees with scikit-image to 1e-5 on every device.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-GAUSSIAN_SIZE, UNIFORM_SIZE = 11, 7  # the windows of SSIM in pixels: the smallest images it can score
+GAUSSIAN_SIZE = 11  # pixels: windows of SSIM, and so the smallest images that it can score
+UNIFORM_SIZE = 7
 _K1, _K2 = 0.01, 0.03  # Wang et al., IEEE TIP 2004
 _GAUSSIAN_SIGMA = 1.5  # scikit-image cuts the Gaussian at 3.5 sigma: a window of 11
 
 
 def psnr(image: Tensor, reference: Tensor, *, bounded: bool = True) -> Tensor:
-    """Peak signal-to-noise ratio in dB for a peak of 1, over all values of an image.
+    """Return the peak signal-to-noise ratio for a peak of 1, over all values of an image.
 
     Args:
         image: (N, C, H, W) in [0, 1].
         reference: the same shape.
-        bounded: False takes any finite values, for a protocol that does not clamp.
+        bounded: False accepts any finite values, for a protocol that does not clamp.
 
     Returns:
-        (N,) float64, infinite where both are equal.
+        (N,) float64 in dB, infinite if both images are equal.
 
     Raises:
         ValueError: shapes differ, or values leave [0, 1].
@@ -33,15 +36,17 @@ def psnr(image: Tensor, reference: Tensor, *, bounded: bool = True) -> Tensor:
     return -10 * torch.log10((image.double() - reference.double()).square().mean(dim=(1, 2, 3)))
 
 
-def ssim(image: Tensor, reference: Tensor, *, gaussian: bool = False, bounded: bool = True) -> Tensor:
-    """Structural similarity, mean over channels and over the windows that lie wholly inside the image.
+def ssim(
+    image: Tensor, reference: Tensor, *, gaussian: bool = False, bounded: bool = True
+) -> Tensor:
+    """Return the structural similarity, averaged over channels and windows inside the image.
 
     Args:
         image: (N, C, H, W) in [0, 1], at least 7x7 pixels (11x11 if gaussian).
         reference: the same shape.
-        gaussian: False is scikit-image's default (uniform 7x7 window, sample covariance); True is the window of Wang et al.
-            (11x11, sigma 1.5, population covariance).
-        bounded: False takes any finite values, for a protocol that does not clamp.
+        gaussian: False is scikit-image's default (uniform 7x7 window, sample covariance). True is
+            the window of Wang et al. (11x11, sigma 1.5, population covariance).
+        bounded: False accepts any finite values, for a protocol that does not clamp.
 
     Returns:
         (N,) float64.
@@ -53,26 +58,81 @@ def ssim(image: Tensor, reference: Tensor, *, gaussian: bool = False, bounded: b
     _check(image, reference, smallest=size, bounded=bounded)
     x, y = image.double(), reference.double()
     window = _gaussian_window() if gaussian else [1 / size] * size
-    mean_x, mean_y = _blur(x, window), _blur(y, window)
     bias = 1.0 if gaussian else size**2 / (size**2 - 1)
-    variance_x = bias * (_blur(x * x, window) - mean_x * mean_x)
-    variance_y = bias * (_blur(y * y, window) - mean_y * mean_y)
-    covariance = bias * (_blur(x * y, window) - mean_x * mean_y)
+
+    mean_x, mean_y = _filter(x, window), _filter(y, window)
+    variance_x = bias * (_filter(x * x, window) - mean_x * mean_x)
+    variance_y = bias * (_filter(y * y, window) - mean_y * mean_y)
+    covariance = bias * (_filter(x * y, window) - mean_x * mean_y)
+
     luminance = (2 * mean_x * mean_y + _K1**2) / (mean_x**2 + mean_y**2 + _K1**2)
     structure = (2 * covariance + _K2**2) / (variance_x + variance_y + _K2**2)
     return (luminance * structure).mean(dim=(1, 2, 3))
 
 
 def mean_absolute_error(image: Tensor, reference: Tensor) -> Tensor:
-    """Mean absolute difference over all values of an image: (N, C, H, W) twice to (N,) float64."""
+    """Return the mean absolute difference of an image's values, (N, C, H, W) to (N,) float64."""
     return (image.double() - reference.double()).abs().mean(dim=(1, 2, 3))
 
 
 def correlation(image: Tensor, reference: Tensor) -> Tensor:
-    """Pearson correlation over all values of an image: (N, C, H, W) twice to (N,) float64, 0 where either is constant."""
-    x, y = (t.double().flatten(1) - t.double().flatten(1).mean(dim=1, keepdim=True) for t in (image, reference))
+    """Return the Pearson correlation over all values of an image, 0 if either is constant.
+
+    Args:
+        image: (N, C, H, W).
+        reference: the same shape.
+
+    Returns:
+        (N,) float64.
+    """
+    x, y = image.double().flatten(1), reference.double().flatten(1)
+    x, y = x - x.mean(dim=1, keepdim=True), y - y.mean(dim=1, keepdim=True)
     norm = x.norm(dim=1) * y.norm(dim=1)
     return torch.where(norm > 1e-12, (x * y).sum(dim=1) / norm.clamp(min=1e-12), 0.0)
+
+
+def spectral_angle(image: Tensor, reference: Tensor) -> Tensor:
+    """Return the mean angle between the spectra of a pixel in both images (Kruse et al., 1993).
+
+    Brightness alone does not count. A black pixel has no direction: it counts 0 if it is black in
+    both images, else 90 degrees, the largest angle between two spectra.
+
+    Args:
+        image: (N, C, H, W) in [0, 1].
+        reference: the same shape.
+
+    Returns:
+        (N,) float64 in degrees.
+    """
+    x, y = image.double(), reference.double()
+    length_x, length_y = x.norm(dim=1, keepdim=True), y.norm(dim=1, keepdim=True)
+    x, y = x / length_x.where(length_x > 0, 1.0), y / length_y.where(length_y > 0, 1.0)
+
+    # the arc cosine of the product would lose half of the digits of a small angle
+    angles = 2 * torch.atan2((x - y).norm(dim=1), (x + y).norm(dim=1))
+    black_x, black_y = length_x[:, 0] == 0, length_y[:, 0] == 0
+    angles = angles.where(~(black_x & black_y), 0.0).where(~(black_x ^ black_y), math.pi / 2)
+    return torch.rad2deg(angles).mean(dim=(1, 2))
+
+
+def ergas(image: Tensor, reference: Tensor) -> Tensor:
+    """Return the relative dimensionless global error (ERGAS, Wald 2002).
+
+    It is 100 h/l sqrt(mean over bands of (RMSE / mean of reference)^2); the ratio h/l of pixel
+    sizes is 1 here. A band that is black in both images counts 0. A band that is black in the
+    reference alone makes the result infinite.
+
+    Args:
+        image: (N, C, H, W) in [0, 1].
+        reference: the same shape.
+
+    Returns:
+        (N,) float64.
+    """
+    x, y = image.double(), reference.double()
+    error, mean = (x - y).square().mean(dim=(2, 3)), y.mean(dim=(2, 3))
+    relative = (error / mean.square()).where(error > 0, 0.0)
+    return 100 * relative.mean(dim=1).sqrt()
 
 
 def _gaussian_window() -> list[float]:
@@ -81,10 +141,11 @@ def _gaussian_window() -> list[float]:
     return (window / window.sum()).tolist()
 
 
-def _blur(images: Tensor, window: Sequence[float]) -> Tensor:
-    """Separable filter of every channel, valid region only.
+def _filter(images: Tensor, window: Sequence[float]) -> Tensor:
+    """Filter every channel with a separable window, valid region only.
 
-    A sum of shifted images: on a CPU eight times as fast as conv2d, which has no quick kernel for float64.
+    A sum of shifted images is eight times as fast on a CPU as conv2d, because conv2d has no fast
+    kernel for float64.
     """
     for dim in (-2, -1):
         length = images.shape[dim] - len(window) + 1
@@ -96,16 +157,22 @@ def _blur(images: Tensor, window: Sequence[float]) -> Tensor:
 
 
 def _check(image: Tensor, reference: Tensor, *, smallest: int, bounded: bool) -> None:
+    """Raise ValueError unless both images can be scored."""
     if image.shape != reference.shape or image.ndim != 4:
-        raise ValueError(f"shapes are {tuple(image.shape)} and {tuple(reference.shape)}, expected (N, C, H, W) twice the same.")
-    if min(image.shape[-2:]) < smallest:
-        raise ValueError(f"images are {image.shape[2]}x{image.shape[3]} pixels, expected at least {smallest}x{smallest}.")
+        raise ValueError(
+            f"shapes are {tuple(image.shape)} and {tuple(reference.shape)}, "
+            "expected (N, C, H, W) twice the same."
+        )
+    height, width = image.shape[-2:]
+    if min(height, width) < smallest:
+        raise ValueError(
+            f"images are {height}x{width} pixels, expected at least {smallest}x{smallest}."
+        )
+
     for name, values in (("image", image), ("reference", reference)):
-        low, high = torch.aminmax(values)
-        if not bounded:
-            if not (low.isfinite() and high.isfinite()):
-                raise ValueError(f"the {name} ranges from {low.item():g} to {high.item():g}, expected finite values.")
-        elif not (low >= 0 and high <= 1):
-            raise ValueError(
-                f"the {name} ranges from {low.item():g} to {high.item():g}, expected [0, 1]: clamp or scale it first."
-            )
+        low, high = (value.item() for value in torch.aminmax(values))
+        found = f"the {name} ranges from {low:g} to {high:g}"
+        if bounded and not (low >= 0 and high <= 1):
+            raise ValueError(f"{found}, expected [0, 1]: clamp or scale it first.")
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise ValueError(f"{found}, expected finite values.")

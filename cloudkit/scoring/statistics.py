@@ -1,4 +1,4 @@
-"""How sure a mean over images is, whether two methods differ, and images grouped by how cloudy they are."""
+"""Intervals of means over images, paired comparison of two methods, and groups by cloudiness."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,46 +15,51 @@ _BATCH = 1_000  # resamples held in memory at a time
 
 
 class Comparison(NamedTuple):
-    """How far two methods lie apart on the same images."""
+    """Difference of two methods on the same images."""
 
     difference: float
     """Mean over images of ours minus theirs."""
     low: float | None
     """Lower end of its 95 % interval; None for a single image."""
     high: float | None
-    """Upper end; None for a single image."""
-    count: int  # type: ignore[assignment]  # takes the place of a method of tuples that nobody needs here
-    """Images compared."""
+    """Upper end of its 95 % interval; None for a single image."""
+    count: int  # type: ignore[assignment]  # hides the method of tuples
+    """Number of images compared."""
 
     @property
     def excludes_zero(self) -> bool:
-        """Whether the interval lies on one side of 0: the methods differ by more than the choice of images explains."""
+        """True if the methods differ by more than the choice of images explains."""
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
 def interval(values: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % bootstrap percentile interval of the mean (Efron 1979), the same in every run and for every order of the values.
+    """Return the 95 % bootstrap percentile interval of the mean (Efron 1979).
 
-    It says how the mean would vary with other images of the same kind, not with another training. With fewer than some ten
-    images it is too narrow.
+    The interval says how the mean would vary with other images of the same kind, not with another
+    training. With fewer than about ten images it is too narrow. It is the same in every run and for
+    every order of the values.
 
     Args:
-        values: one finite value an image.
+        values: one finite value for each image.
 
     Returns:
         Its ends; None for fewer than two values.
 
     Raises:
-        ValueError: a value is not finite: leave it out first.
+        ValueError: a value is not finite.
     """
     sample = np.sort(np.asarray(values, dtype=np.float64))
     if not np.isfinite(sample).all():
-        raise ValueError("some values are not finite, expected numbers: leave out images with an infinite PSNR, and count them.")
+        raise ValueError(
+            "some values are not finite, expected numbers: "
+            "leave out images with an infinite PSNR, and count them."
+        )
     if len(sample) < 2:
         return None
     if sample[0] == sample[-1]:  # a mean of equal values may differ from them in the last digit
         return float(sample[0]), float(sample[0])
-    drawn = bootstrap(
+
+    ends = bootstrap(
         (sample,),
         np.mean,
         n_resamples=_RESAMPLES,
@@ -63,50 +68,54 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
         method="percentile",
         rng=np.random.default_rng(_SEED),
     ).confidence_interval
-    return float(drawn.low), float(drawn.high)
+    return float(ends.low), float(ends.high)
 
 
 def paired(ours: Mapping[str, float], theirs: Mapping[str, float]) -> Comparison:
-    """The mean difference, ours minus theirs, over the images that both have, with the bootstrap interval of `interval`.
+    """Return the mean difference, ours minus theirs, over the images that both have.
 
     Args:
         ours: {image: value}.
-        theirs: {image: value} of another method; images where either value is infinite are left out.
+        theirs: {image: value} of another method. Images are left out if either value is infinite.
+
+    Returns:
+        The difference with its bootstrap interval, see `interval`.
 
     Raises:
-        UserError: no image is common, or all that are have an infinite value.
+        UserError: no image is common, or every common image has an infinite value.
     """
     common = ours.keys() & theirs.keys()
     if not common:
+        examples = f"{next(iter(ours), 'none')} and {next(iter(theirs), 'none')}"
         raise UserError(
-            f"the two methods have no image in common ({_example(ours)} and {_example(theirs)}), expected scores of the same "
-            "images: score both on one data set."
+            f"the two methods have no image in common ({examples}), expected scores of the same "
+            "images: score both on one dataset."
         )
-    differences = [ours[name] - theirs[name] for name in common if math.isfinite(ours[name]) and math.isfinite(theirs[name])]
+
+    differences = [ours[name] - theirs[name] for name in common]
+    differences = [difference for difference in differences if math.isfinite(difference)]
     if not differences:
         raise UserError(
-            f"each of the {len(common)} common images has a value that is not finite, expected at least one finite pair: "
-            "compare by another metric."
+            f"each of the {len(common)} common images has a value that is not finite, expected at "
+            "least one finite pair: compare by another metric."
         )
     low, high = interval(differences) or (None, None)
     return Comparison(math.fsum(differences) / len(differences), low, high, len(differences))
 
 
 def thirds(values: Sequence[float]) -> list[int]:
-    """The group 0, 1 or 2 of each value, by ascending order, in groups as equal in size as can be; the first ones are the larger.
+    """Return the third, 0, 1 or 2, of each value in ascending order.
 
-    Of the input's PSNR, group 0 holds the cloudiest images. Equal values keep their order. Infinite values are the largest.
+    For the input's PSNR, group 0 holds the cloudiest images. Groups differ in size by at most one,
+    and the first ones are the larger. Equal values keep their order. Infinite values are the
+    largest.
 
     Raises:
         ValueError: a value is not a number.
     """
-    if any(math.isnan(value) for value in values):
-        raise ValueError("some values are not a number (NaN), expected numbers: they have no order.")
+    if any(map(math.isnan, values)):
+        raise ValueError("some values are not a number (NaN), expected numbers: NaN has no order.")
     groups = [0] * len(values)
     for rank, index in enumerate(sorted(range(len(values)), key=values.__getitem__)):
         groups[index] = rank * 3 // len(values)
     return groups
-
-
-def _example(values: Mapping[str, float]) -> str:
-    return next(iter(values), "none")

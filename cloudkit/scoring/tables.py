@@ -1,73 +1,91 @@
-"""Scores as tables for people."""
+"""Tables of scores for people."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from cloudkit.cli import format_table
-from cloudkit.scoring.results import PLAIN, SIDES, ImageScores
+from cloudkit.scoring.collector import PLAIN, SIDES, ImageScores
+from cloudkit.scoring.measures import METRICS
 from cloudkit.scoring.statistics import Comparison
+from cloudkit.script.command_line import format_table
 
-_DECIMALS = {"psnr": 2, "sam": 2, "ergas": 2}  # four for the others
+_MAIN_METRICS = ("psnr", "ssim")  # in the table of means; the others follow below it
 
 
-def number(metric: str, value: float | None) -> str:
-    """A value as tables show it: "-" where there is none."""
-    return "-" if value is None else f"{value:.{_DECIMALS.get(metric, 4)}f}"
+def format_value(metric: str, value: float | None, *, sign: str = "") -> str:
+    """Return a value with the decimals of its metric, "-" for None; `sign` "+" shows all signs."""
+    return "-" if value is None else format(value, f"{sign}.{METRICS[metric].decimals}f")
+
+
+def format_interval(metric: str, ends: Sequence[float] | None) -> str:
+    """Return an interval as it follows its value, "" for None."""
+    if not ends:
+        return ""
+    return f" [{format_value(metric, ends[0])}, {format_value(metric, ends[1])}]"
 
 
 def image_table(rows: Sequence[ImageScores]) -> str:
-    """The plain scores of each image."""
-    return format_table(
-        [
-            {"image": row.name}
-            | {f"{side} {metric}": number(metric, value) for side in SIDES for metric, value in getattr(row, side)[PLAIN].items()}
-            for row in rows
-        ]
-    )
-
-
-def mean_table(summaries: Sequence[Mapping[str, Any]]) -> str:
-    """The means under each protocol, with their 95 % intervals; under plain also of each group of images."""
+    """Return the plain scores of each image."""
     lines = []
-    for summary in summaries:
-        lines.append(_line(summary["protocol"], "all", summary, summary["interval"]))
-        if "without_duplicates" in summary:
-            lines.append(_line("", "not in training", summary["without_duplicates"]))
-        if summary["protocol"] == PLAIN:
-            lines += [_line("", title, group) for title, group in summary.get("groups", {}).items()]
+    for row in rows:
+        line = {"image": row.name}
+        for side in SIDES:
+            for metric, value in getattr(row, side)[PLAIN].items():
+                line[f"{side} {metric}"] = format_value(metric, value)
+        lines.append(line)
     return format_table(lines)
 
 
-def measure_lines(summary: Mapping[str, Any]) -> list[str]:
-    """A line for each metric of plain that the table of means does not hold."""
-    return [
-        f"{metric}: input {number(metric, value)}, restored {number(metric, summary['restored'][metric])}"
-        + _range(metric, summary["interval"]["restored"][metric])
-        for metric, value in summary["input"].items()
-        if metric not in ("psnr", "ssim", "psnr_infinite")
-    ]
+def mean_table(summaries: Sequence[Mapping[str, Any]]) -> str:
+    """Return the means under each protocol with the 95 % intervals of the restored images.
+
+    Under plain the means of each group of images follow.
+    """
+    lines = []
+    for summary in summaries:
+        ends = summary["interval"]["restored"]
+        lines.append(_mean_line(summary["protocol"], "all", summary, ends))
+        if "without_duplicates" in summary:
+            lines.append(_mean_line("", "not in training", summary["without_duplicates"], {}))
+        if summary["protocol"] == PLAIN:
+            for title, group in summary.get("groups", {}).items():
+                lines.append(_mean_line("", title, group, {}))
+    return format_table(lines)
 
 
-def versus_lines(versus: Mapping[str, Any]) -> list[str]:
-    """How much better or worse than another run, in words."""
-    lines = [f"against {versus['file']}, over {versus['count']} images of equal names:"]
-    for metric, found in versus.items():
-        if isinstance(found, Mapping):
-            difference = Comparison(**found)
-            ends = None if difference.low is None or difference.high is None else (difference.low, difference.high)
-            verdict = "" if difference.excludes_zero else ", not resolved"
-            lines.append(f"  {metric}: {difference.difference:+.{_DECIMALS.get(metric, 4)}f}{_range(metric, ends)}{verdict}")
+def metric_lines(summary: Mapping[str, Any]) -> list[str]:
+    """Return a line for each metric of plain that the table of means does not hold."""
+    before, after, ends = summary["input"], summary["restored"], summary["interval"]["restored"]
+
+    lines = []
+    for metric in METRICS:
+        if metric in after and metric not in _MAIN_METRICS:
+            first = format_value(metric, before[metric])
+            second = format_value(metric, after[metric]) + format_interval(metric, ends[metric])
+            lines.append(f"{metric}: input {first}, restored {second}")
     return lines
 
 
-def _line(protocol: str, images: str, means: Mapping[str, Any], interval: Mapping[str, Any] | None = None) -> dict[str, str]:
+def versus_lines(versus: Mapping[str, Any]) -> list[str]:
+    """Return in words how much better or worse the metrics are than those of another run."""
+    lines = [f"against {versus['file']}, over {versus['count']} images of equal names:"]
+    for metric in METRICS:
+        if metric in versus:
+            found = Comparison(**versus[metric])
+            ends = None if found.low is None or found.high is None else (found.low, found.high)
+            verdict = "" if found.excludes_zero else ", not resolved"
+            difference = format_value(metric, found.difference, sign="+")
+            lines.append(f"  {metric}: {difference}{format_interval(metric, ends)}{verdict}")
+    return lines
+
+
+def _mean_line(
+    protocol: str, images: str, means: Mapping[str, Any], ends: Mapping[str, Any]
+) -> dict[str, str]:
+    """Return a row of the table of means; `ends` are those of the restored images."""
     line = {"protocol": protocol, "images": f"{images}: {means['count']}"}
-    for side in SIDES:
-        for metric in ("psnr", "ssim"):
-            ends = interval[side].get(metric) if interval is not None and side == "restored" else None
-            line[f"{side} {metric}"] = number(metric, means[side].get(metric)) + _range(metric, ends)
+    for metric in _MAIN_METRICS:
+        line[f"input {metric}"] = format_value(metric, means["input"].get(metric))
+    for metric in _MAIN_METRICS:
+        text = format_value(metric, means["restored"].get(metric))
+        line[f"restored {metric}"] = text + format_interval(metric, ends.get(metric))
     return line
-
-
-def _range(metric: str, ends: Sequence[float] | None) -> str:
-    return "" if ends is None else f" [{number(metric, ends[0])}, {number(metric, ends[1])}]"

@@ -1,4 +1,4 @@
-"""What the tests of the benchmark share."""
+"""Fixtures of the tests of the benchmark."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,11 @@ from benchmarks.speedkit.settings import save_untrained
 @pytest.fixture(scope="module", autouse=True)
 def few_repetitions() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Effort, "of", classmethod(lambda cls, device, *, quick: cls(seconds=0, least=2, shortest=1e-6)))
+        patch.setattr(
+            Effort,
+            "of",
+            classmethod(lambda cls, device, *, quick: cls(seconds=0, least=2, shortest=1e-6)),
+        )
         yield
 
 

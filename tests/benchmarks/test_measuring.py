@@ -1,4 +1,4 @@
-"""How the benchmark measures and shows."""
+"""Timing and tables of the benchmark."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ import torch
 
 from benchmarks.speedkit import inference
 from benchmarks.speedkit.measuring import Effort, interleaved, precisions, speedup
-from benchmarks.speedkit.tables import markdown, written
+from benchmarks.speedkit.tables import format_value, markdown
 
 CPU = torch.device("cpu")
 
@@ -18,7 +18,9 @@ def test_calls_take_turns() -> None:
     readings = interleaved(calls, CPU, Effort(seconds=0, least=3, shortest=1e-9))
     assert order[-6:] == ["a", "b"] * 3
     assert {name: len(seconds) for name, seconds in readings.items()} == {"a": 3, "b": 3}
-    assert len(interleaved(calls, CPU, Effort(seconds=60, least=1, most=2, shortest=1e-9))["a"]) == 2
+    assert (
+        len(interleaved(calls, CPU, Effort(seconds=60, least=1, most=2, shortest=1e-9))["a"]) == 2
+    )
 
 
 def test_what_is_quick_is_called_several_times_for_a_reading() -> None:
@@ -39,7 +41,10 @@ def test_images_are_compared_by_peak_1() -> None:
 
 
 def test_bf16_is_measured_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for able, expected in (({"amx_bf16": True}, ["fp32", "bf16"]), ({"avx512_bf16": False, "avx2": True}, ["fp32"])):
+    for able, expected in (
+        ({"amx_bf16": True}, ["fp32", "bf16"]),
+        ({"avx512_bf16": False, "avx2": True}, ["fp32"]),
+    ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda able=able: able, raising=False)
         assert precisions(CPU) == expected
     monkeypatch.delattr(torch.cpu, "get_capabilities")
@@ -52,10 +57,10 @@ def test_tables_are_markdown() -> None:
         {"precision": "bf16", "speedup": None},
     ]
     assert markdown(rows).splitlines() == [
-        "| precision | default : naive | default images/s |",
-        "| --- | ---: | ---: |",
-        "| fp32 | 1.23 x | 12,346 |",
-        "| bf16 | - | - |",
+        "| precision   |   default : naive |   default images/s |",
+        "|:------------|------------------:|-------------------:|",
+        "| fp32        |            1.23 x |             12,346 |",
+        "| bf16        |                 - |                  - |",
     ]
-    assert [written(value, "number") for value in (0.1234, 12.34, 123.4)] == ["0.12", "12.3", "123"]
-    assert written(0.456, "percent") == "46 %"
+    assert [format_value(value, "3") for value in (0.1234, 12.34, 123.4)] == ["0.12", "12.3", "123"]
+    assert format_value(0.456, "{:.0%}") == "46%"

@@ -1,4 +1,4 @@
-"""benchmarks/speed.py, run as its user runs it, and what its numbers rest on. No test looks at how long anything takes."""
+"""benchmarks/speed.py, run as its user runs it. No test depends on how long anything takes."""
 
 import ast
 import json
@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from benchmarks.speedkit.breakdown import DEFORMABLE, TOTAL, parts_of
 from benchmarks.speedkit.options import SpeedOptions
-from benchmarks.speedkit.settings import useful_flops
-from benchmarks.speedkit.shares import DEFORMABLE, WHOLE, parts_of
+from benchmarks.speedkit.settings import count_flops
 from cloudkit.checkpoints import save_checkpoint
 from scpm import SCPM
 from tests.helpers import ROOT, assert_one_error, run_script, squeezed
@@ -36,7 +36,7 @@ def results(few_repetitions: None, tmp_path_factory: pytest.TempPathFactory) -> 
 
 
 def test_every_section_is_there(results: dict[str, Any]) -> None:
-    assert list(results) == ["machine", "quick", "ceilings", "inference", "training", "shares"]
+    assert list(results) == ["machine", "quick", "ceilings", "inference", "training", "breakdown"]
     assert results["machine"]["torch"] == torch.__version__
     assert results["machine"]["cpu"]
     assert [row["what"].split(",")[0] for row in results["ceilings"]] == 2 * [
@@ -44,9 +44,12 @@ def test_every_section_is_there(results: dict[str, Any]) -> None:
         *["3x3 convolution"] * 3,
         "copy",
     ]
-    assert [(row["precision"], row["size"], row["batch"]) for row in results["inference"]] == [("fp32", 16, 1), ("bf16", 16, 1)]
+    assert [(row["precision"], row["size"], row["batch"]) for row in results["inference"]] == [
+        ("fp32", 16, 1),
+        ("bf16", 16, 1),
+    ]
     assert [row["scpm"] for row in results["training"]] == ["frozen", "tunable", "both"]
-    assert len(results["shares"]) == 2 * (len(parts_of(ThiefCloud(SCPM()))) + 2)
+    assert len(results["breakdown"]) == 2 * (len(parts_of(ThiefCloud(SCPM()))) + 2)
 
 
 def test_both_settings_restore_the_same(results: dict[str, Any]) -> None:
@@ -58,41 +61,52 @@ def test_both_settings_restore_the_same(results: dict[str, Any]) -> None:
 
 
 def test_rates_fit_together(results: dict[str, Any]) -> None:
-    best = max(row["gflops"] for row in results["ceilings"] if row["precision"] == "fp32" and "channels" in row)
+    best = max(
+        row["gflops"]
+        for row in results["ceilings"]
+        if row["precision"] == "fp32" and "channels" in row
+    )
     row = results["inference"][0]
-    gflop = useful_flops(ThiefCloud(SCPM()), 16) / 1e9
+    gflop = count_flops(ThiefCloud(SCPM()), 16) / 1e9
     for setting in ("default", "naive"):
         assert row[f"{setting}_gflops"] == pytest.approx(gflop * row[f"{setting}_images_per_s"])
-        assert row[f"{setting}_share_of_ceiling"] == pytest.approx(row[f"{setting}_gflops"] / best)
+        assert row[f"{setting}_fraction_of_ceiling"] == pytest.approx(
+            row[f"{setting}_gflops"] / best
+        )
     frozen, tunable, both = results["training"]
     for phase in (frozen, tunable):
         assert phase["speedup"] > 0
-        assert phase["schedule_hours"] == pytest.approx(400 * 200 / phase["sustained_images_per_s"] / 3600)
-    assert both["schedule_hours"] == pytest.approx(frozen["schedule_hours"] + tunable["schedule_hours"])
+        assert phase["schedule_hours"] == pytest.approx(
+            400 * 200 / phase["sustained_images_per_s"] / 3600
+        )
+    assert both["schedule_hours"] == pytest.approx(
+        frozen["schedule_hours"] + tunable["schedule_hours"]
+    )
 
 
-def test_shares_are_of_the_whole(results: dict[str, Any]) -> None:
-    rows = {row["part"]: row for row in results["shares"] if row["precision"] == "fp32"}
-    assert rows[WHOLE]["default_share"] == 1
+def test_fractions_are_of_the_total(results: dict[str, Any]) -> None:
+    rows = {row["part"]: row for row in results["breakdown"] if row["precision"] == "fp32"}
+    assert rows[TOTAL]["default_fraction"] == 1
     for setting in ("default", "naive"):
         assert all(row[f"{setting}_ms"] > 0 for row in rows.values())
-        shares = [row[f"{setting}_share"] for part, row in rows.items() if part != WHOLE]
-        assert sum(shares) == pytest.approx(1, abs=0.5)  # medians of each part over few runs
-    assert rows[DEFORMABLE]["default_ms"] < rows[WHOLE]["default_ms"]
+        fractions = [row[f"{setting}_fraction"] for part, row in rows.items() if part != TOTAL]
+        assert sum(fractions) == pytest.approx(1, abs=0.5)  # medians of each part over few runs
+    assert rows[DEFORMABLE]["default_ms"] < rows[TOTAL]["default_ms"]
 
 
-def test_without_ceilings_and_seconds_there_is_no_share_and_no_schedule(
+def test_without_ceilings_and_seconds_there_is_no_fraction_and_no_schedule(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "speed.json"
     assert run_script(SPEED, *TINY, "--parts", "inference", "training", "--out", out) == 0
     found = json.loads(out.read_text(encoding="utf-8"))
     assert "ceilings" not in found
-    assert found["inference"][0]["default_share_of_ceiling"] is None
+    assert found["inference"][0]["default_fraction_of_ceiling"] is None
     assert [row["scpm"] for row in found["training"]] == ["frozen", "tunable"]
     assert "schedule_hours" not in found["training"][0]
     shown = capsys.readouterr().out
-    assert "### Restoring\n\n| precision | size | batch | default : naive | default images/s |" in shown
+    heading = "### Restoring | precision | size | batch | default : naive | default images/s |"
+    assert heading in " ".join(shown.split())
     assert "### Ceilings" not in shown
 
 
@@ -118,7 +132,9 @@ def test_one_large_image(tmp_path: Path) -> None:
         (["--parts", "everything"], "everything"),
     ],
 )
-def test_contradictions_are_refused(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_contradictions_are_refused(
+    arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_script(SPEED, *arguments) == 2
     shown = capsys.readouterr()
     assert message in squeezed(shown.err + shown.out)
@@ -133,14 +149,19 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     for arguments, part in (
         (["--device", "nonsense"], "the device 'nonsense' cannot be used here"),
         (["--checkpoint", tmp_path / "absent.pt"], "there are no weights"),
-        (["--checkpoint", official], "official.pt holds no ThiefCloud with a prior of sampling=standard"),
+        (
+            ["--checkpoint", official],
+            "official.pt holds no ThiefCloud with a prior of sampling=standard",
+        ),
         (["--checkpoint", other], "scpm.pt holds the network 'scpm', expected 'thiefcloud'"),
     ):
         assert run_script(SPEED, "--device", "cpu", *arguments) == 2
         assert_one_error(capsys.readouterr().err, part)
 
 
-def test_help_shows_each_option_and_the_manual_has_options_that_exist(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_each_option_and_the_manual_has_options_that_exist(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     assert run_script(SPEED, "--help") == 0
     shown = squeezed(capsys.readouterr().out)
     fields = dict(documented_fields(SpeedOptions))
@@ -148,8 +169,12 @@ def test_help_shows_each_option_and_the_manual_has_options_that_exist(capsys: py
         assert f"--{name}" in shown
         assert text[:25] in shown
     manual = ast.get_docstring(ast.parse(SPEED.read_text(encoding="utf-8"))) or ""
-    commands = [line.split("#")[0].split() for line in manual.splitlines() if line.startswith("    python")]
+    commands = [
+        line.split("#")[0].split() for line in manual.splitlines() if line.startswith("    python")
+    ]
     assert len(commands) > 3
     for command in commands:
         assert command[1] == "benchmarks/speed.py"
-        assert {word for word in command if word.startswith("--")} <= {f"--{name}" for name in fields}
+        assert {word for word in command if word.startswith("--")} <= {
+            f"--{name}" for name in fields
+        }

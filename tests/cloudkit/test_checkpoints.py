@@ -25,21 +25,29 @@ class Malicious:
 def test_no_code_runs_from_a_file(tmp_path: Path) -> None:
     victim, path = tmp_path / "victim", tmp_path / "evil.pt"
     torch.save({"weight": torch.zeros(1), "best_score": Malicious(victim)}, path)
-    with pytest.raises(CheckpointError, match=r"evil\.pt cannot be read as a PyTorch checkpoint") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"evil\.pt cannot be read as a PyTorch checkpoint"
+    ) as caught:
         read_file(path)
     assert not victim.exists()
     assert "can still be loaded" not in str(caught.value)  # PyTorch's advice to read it carelessly
+
     torch.load(path, weights_only=False)
     assert victim.exists()  # the file would have harmed a careless reader
 
 
-@pytest.mark.parametrize("module", [b"numpy._core.multiarray", b"numpy.core.multiarray"], ids=["NumPy 2", "NumPy 1"])
+@pytest.mark.parametrize(
+    "module", [b"numpy._core.multiarray", b"numpy.core.multiarray"], ids=["NumPy 2", "NumPy 1"]
+)
 @pytest.mark.parametrize("score", [np.float32(0.5), np.float64(0.5)])
 def test_numpy_scores_are_read(score: np.floating, module: bytes, tmp_path: Path) -> None:
     path = tmp_path / "official.pth"
-    torch.save({"best_score": score}, path, _use_new_zipfile_serialization=False)  # the older format is plain bytes
+    torch.save(
+        {"best_score": score}, path, _use_new_zipfile_serialization=False
+    )  # the older format is plain bytes
     content = path.read_bytes()
     assert b"numpy._core.multiarray" in content
+
     path.write_bytes(content.replace(b"numpy._core.multiarray", module))
     found = read_file(path)["best_score"]
     assert found == score
@@ -56,7 +64,9 @@ def test_damaged_file_is_named(part: float, tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     content = whole_file(path)
     path.write_bytes(content[: int(part * len(content))])
-    with pytest.raises(CheckpointError, match=r"last\.pt cannot be read .* damaged .* fetch it anew"):
+    with pytest.raises(
+        CheckpointError, match=r"last\.pt cannot be read .* damaged .* fetch it anew"
+    ):
         read_file(path)
 
 
@@ -72,7 +82,9 @@ def test_file_of_another_kind_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("missing", ["config", "model"])
 def test_a_checkpoint_that_lacks_something(missing: str, tmp_path: Path) -> None:
     content = {"format": "thiefcloud-1", "network": "scpm", "config": {}, "model": {}}
-    torch.save({name: value for name, value in content.items() if name != missing}, tmp_path / "half.pt")
+    torch.save(
+        {name: value for name, value in content.items() if name != missing}, tmp_path / "half.pt"
+    )
     with pytest.raises(CheckpointError, match=rf"half\.pt lacks its {missing}; it may be damaged"):
         scpm.load(tmp_path / "half.pt")
 
@@ -97,14 +109,25 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     save_checkpoint(path, "scpm", {}, {"model": {"weight": torch.ones(1)}})
     before = path.read_bytes()
-    with full_disk(), pytest.raises(OSError, match=r"last\.pt could not be written \(.+\): make room .* untouched"):
+    with (
+        full_disk(),
+        pytest.raises(
+            OSError, match=r"last\.pt could not be written \(.+\): make room .* untouched"
+        ),
+    ):
         save_checkpoint(path, "scpm", {}, {"model": {"weight": torch.zeros(10_000)}})
+
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("error", [OSError("no space left"), RuntimeError("write failed\nC++ trace"), KeyboardInterrupt()])
-def test_write_that_breaks_off_midway(error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [OSError("no space left"), RuntimeError("write failed\nC++ trace"), KeyboardInterrupt()],
+)
+def test_write_that_breaks_off_midway(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def break_off(content: object, path: Path) -> None:
         path.write_bytes(b"half")
         raise error
@@ -121,10 +144,16 @@ def test_write_that_breaks_off_midway(error: BaseException, tmp_path: Path, monk
 
 
 def test_weights_that_do_not_fit_are_named() -> None:
-    weights = {"weight": torch.zeros(3, 2), **{f"extra{number}": torch.zeros(1) for number in range(5)}}
+    weights = {
+        "weight": torch.zeros(3, 2),
+        **{f"extra{number}": torch.zeros(1) for number in range(5)},
+    }
     with pytest.raises(CheckpointError, match=r"in my\.pt do not fit Linear") as caught:
         load_weights(nn.Linear(3, 2), weights, Path("my.pt"))
-    problems = "1 missing (bias); 5 unknown (extra0, extra1, extra2, ...); 1 of another shape (weight)"
+
+    problems = (
+        "1 missing (bias); 5 unknown (extra0, extra1, extra2, ...); 1 of another shape (weight)"
+    )
     assert problems in str(caught.value)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from cloudkit.files import write_atomically, write_json, write_text
-from cloudkit.images import write_image
+from cloudkit.imaging.images import write_image
 from tests.helpers import noise
 
 

@@ -7,17 +7,27 @@ import torch
 
 import scpm
 from cloudkit.checkpoints import CheckpointError, save_checkpoint
-from cloudkit.tuning import ordered_to_restore
+from cloudkit.memory import ordered_to_restore
 from scpm import SCPM
-from tests.official import FIXTURES, formula_weights, outside, prior_weights, relative_error, vectors
+from tests.official import (
+    FIXTURES,
+    formula_weights,
+    outside,
+    prior_weights,
+    relative_error,
+    vectors,
+)
 
 
 def assert_official_outputs(model: SCPM) -> None:
     expected = vectors(FIXTURES / "official_formula_vectors.npz")
+    # In float64 nearly all of the difference is rounding of the expected values.
     with torch.no_grad():
-        prior = model.double()(expected["input"].double())  # then nearly all of the difference is their rounding
+        prior = model.double()(expected["input"].double())
+
     for name in ("thickness", "features_full", "features_half", "features_quarter"):
-        assert relative_error(getattr(prior, name.removeprefix("features_")), expected[name]) < 1e-5, name
+        found = getattr(prior, name.removeprefix("features_"))
+        assert relative_error(found, expected[name]) < 1e-5, name
 
 
 def official_training_checkpoint(path: Path) -> Path:
@@ -64,20 +74,26 @@ def test_released_official_checkpoint() -> None:
 def test_our_checkpoint_keeps_network_and_output(config: dict[str, object], tmp_path: Path) -> None:
     model = SCPM(**config).train()  # type: ignore[arg-type]
     images = torch.rand(2, model.in_channels, 16, 16)
-    model(images)  # moves the statistics of the normalisation
+    model(images)  # changes the statistics of BatchNorm
+
     save_checkpoint(tmp_path / "best.pt", "scpm", model.config, {"model": model.state_dict()})
     loaded = scpm.load(tmp_path / "best.pt")
     assert loaded.config == model.config
     assert not loaded.training
+
     with torch.no_grad():
-        for ours, theirs in zip(loaded(images), ordered_to_restore(model).eval()(images), strict=True):
-            assert torch.equal(ours, theirs)
+        found, expected = loaded(images), ordered_to_restore(model).eval()(images)
+    for ours, theirs in zip(found, expected, strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"format": "thiefcloud-1", "network": "thiefcloud"}, "holds the network 'thiefcloud', expected 'scpm'"),
+        (
+            {"format": "thiefcloud-1", "network": "thiefcloud"},
+            "holds the network 'thiefcloud', expected 'scpm'",
+        ),
         ({"epoch": 3}, "holds no SCPM of the official code"),
         ({1: 2}, "holds no SCPM of the official code"),
         ({"model_state": 7}, "holds no SCPM of the official code"),
@@ -95,7 +111,9 @@ def test_official_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     weights = prior_weights(formula_weights())
     weights["module.final.bias"] = weights.pop("final.bias")
     torch.save(weights, tmp_path / "official.pth")
-    with pytest.raises(CheckpointError, match=r"1 missing \(head\.bias\); 1 unknown \(module\.final\.bias\)"):
+    with pytest.raises(
+        CheckpointError, match=r"1 missing \(head\.bias\); 1 unknown \(module\.final\.bias\)"
+    ):
         scpm.load(tmp_path / "official.pth")
 
 

@@ -7,36 +7,20 @@ import torch
 
 from cloudkit.checkpoints import save_checkpoint
 from scpm import SCPM
-from tests.helpers import TRAIN, run_script, write_pairs
+from tests.helpers import TRAIN, run_script, write_images, write_pairs
 from thiefcloud import ThiefCloud
 
-SMALL = [
-    "--preset",
-    "quick",
-    "--epochs-inversion",
-    1,
-    "--even-steps",
-    2,
-    "--batch-inversion",
-    2,
-    "--crop",
-    8,
-    "--batch-frozen",
-    2,
-    "--batch-tunable",
-    2,
-    "--validate-every",
-    1,
-    "--device",
-    "cpu",
-]
-# Epochs of two steps each, since of four pairs one serves for validation; an epoch of the inversion comes before them.
-TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2, "--lr-frozen", 2e-4]  # small, so that tuning gains
+SMALL = ["--preset", "quick", "--crop", 8, "--validate-every", 1, "--device", "cpu"]
+SMALL += ["--epochs-inversion", 1, "--even-steps", 2, "--batch-inversion", 2]
+SMALL += ["--batch-frozen", 2, "--batch-tunable", 2]
+# Epochs of two steps each, since of four pairs one serves for validation. An epoch of the inversion
+# comes before them. The learning rate is small, so that tuning gains.
+TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2, "--lr-frozen", 2e-4]
 ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 
 
 def centre(model: SCPM) -> None:
-    """Let an untrained SCPM see thickness around 0.5, not below 0 everywhere."""
+    """Make an untrained SCPM return thickness around 0.5, instead of below 0 everywhere."""
     torch.nn.init.constant_(model.head.bias, 0.5)  # type: ignore[arg-type]
     with torch.no_grad():
         model.head.weight.mul_(0.2)
@@ -44,7 +28,7 @@ def centre(model: SCPM) -> None:
 
 @pytest.fixture(scope="session")
 def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an SCPM that never learnt anything."""
+    """A checkpoint of an untrained SCPM."""
     torch.manual_seed(1)
     path, model = tmp_path_factory.mktemp("weights") / "prior.pt", SCPM()
     centre(model)
@@ -54,7 +38,7 @@ def prior(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of a ThiefCloud that never learnt anything."""
+    """A checkpoint of an untrained ThiefCloud."""
     torch.manual_seed(2)
     path, prior = tmp_path_factory.mktemp("weights") / "thiefcloud.pt", SCPM()
     model = ThiefCloud(prior)
@@ -69,13 +53,24 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clear images, four to train and validate on and two to test on."""
+    folder = tmp_path_factory.mktemp("chips")
+    write_images(folder / "train", [f"{10 * n}.png" for n in range(4)])
+    write_images(folder / "test", ["a.png", "b.png"], width=21)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def common(pairs: Path, prior: Path) -> list[object]:
     return ["--dataset", "folder", "--root", pairs, "--prior", prior, *SMALL]
 
 
 @pytest.fixture(scope="session")
-def unbroken(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """The folder of a run through all phases, with averaged weights or without; made once."""
+def unbroken(
+    common: list[object], tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[float], Path]:
+    """The folder of a run through all phases, for each decay of averaged weights; made once."""
     made: dict[float, Path] = {}
 
     def run(ema: float) -> Path:

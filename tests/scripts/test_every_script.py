@@ -10,19 +10,31 @@ import pytest
 import extract_clouds
 import scpm.options
 import simulate
-import thiefcloud.options
-import thiefcloud.options_trained
+import thiefcloud.inference.options
+import thiefcloud.training.options
 from scpm import CloudOptions
-from tests.helpers import EXTRACT, PREDICT, ROOT, SIMULATE, TEST, TEST_CD, TRAIN, TRAIN_CD, assert_one_error, run_script, squeezed
+from tests.helpers import (
+    EXTRACT,
+    PREDICT,
+    ROOT,
+    SIMULATE,
+    TEST,
+    TEST_CD,
+    TRAIN,
+    TRAIN_CD,
+    assert_one_error,
+    run_script,
+    squeezed,
+)
 
 SCRIPTS: dict[Path, type[Any]] = {
     SIMULATE: simulate.SimulateOptions,
     EXTRACT: extract_clouds.ExtractOptions,
     TRAIN_CD: scpm.options.PriorTrainOptions,
     TEST_CD: scpm.options.PriorTestOptions,
-    TRAIN: thiefcloud.options.TrainOptions,
-    TEST: thiefcloud.options_trained.TestOptions,
-    PREDICT: thiefcloud.options_trained.PredictOptions,
+    TRAIN: thiefcloud.training.options.TrainOptions,
+    TEST: thiefcloud.inference.options.TestOptions,
+    PREDICT: thiefcloud.inference.options.PredictOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 
@@ -33,17 +45,29 @@ def documented_fields(kind: type[Any]) -> Iterator[tuple[str, str]]:
         body = ast.parse(inspect.getsource(base)).body[0].body  # type: ignore[attr-defined]
         for field, below in zip(body, [*body[1:], None], strict=True):
             if isinstance(field, ast.AnnAssign):
-                text = below.value.value if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant) else ""
+                text = (
+                    below.value.value
+                    if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant)
+                    else ""
+                )
                 yield ast.unparse(field.target), " ".join(str(text).split())
 
 
 @each_script
-def test_help_shows_each_option_with_its_help(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_shows_each_option_with_its_help(
+    script: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_script(script, "--help") == 0
     shown = squeezed(capsys.readouterr().out)
-    options = [(f"--{name.replace('_', '-')}", text) for name, text in documented_fields(SCRIPTS[script])]
+    options = [
+        (f"--{name.replace('_', '-')}", text) for name, text in documented_fields(SCRIPTS[script])
+    ]
     if "--clouds" in dict(options):
-        options += [(f"--clouds.{name.replace('_', '-')}", text) for name, text in documented_fields(CloudOptions)]
+        options += [
+            (f"--clouds.{name.replace('_', '-')}", text)
+            for name, text in documented_fields(CloudOptions)
+        ]
+
     assert len(options) > 4
     for option, text in options:
         assert option in shown or option == "--inputs"
@@ -52,11 +76,20 @@ def test_help_shows_each_option_with_its_help(script: Path, capsys: pytest.Captu
 
 
 @each_script
-def test_the_commands_of_the_manual_are_of_this_script_and_have_options_that_exist(script: Path) -> None:
+def test_the_commands_of_the_manual_are_of_this_script_and_have_options_that_exist(
+    script: Path,
+) -> None:
     manual = ast.get_docstring(ast.parse(script.read_text(encoding="utf-8"))) or ""
-    commands = [line.split("#")[0].split() for line in manual.splitlines() if line.startswith(("    python", "    torchrun"))]
-    known = {f"--{name.replace('_', '-')}" for name, _ in documented_fields(SCRIPTS[script])} | {"--nproc-per-node"}
+    commands = [
+        line.split("#")[0].split()
+        for line in manual.splitlines()
+        if line.startswith(("    python", "    torchrun"))
+    ]
+    known = {f"--{name.replace('_', '-')}" for name, _ in documented_fields(SCRIPTS[script])} | {
+        "--nproc-per-node"
+    }
     known |= {f"--clouds.{name.replace('_', '-')}" for name, _ in documented_fields(CloudOptions)}
+
     assert len(commands) > 1
     for command in commands:
         assert script.relative_to(ROOT).as_posix() in command
@@ -65,9 +98,16 @@ def test_the_commands_of_the_manual_are_of_this_script_and_have_options_that_exi
 
 @each_script
 @pytest.mark.parametrize(
-    "arguments", [["--no-such-option", "1"], ["--device"], ["--out", "a", "b", "--device", "cpu", "--clouds.opacity", "x"]]
+    "arguments",
+    [
+        ["--no-such-option", "1"],
+        ["--device"],
+        ["--out", "a", "b", "--device", "cpu", "--clouds.opacity", "x"],
+    ],
 )
-def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_command_line(
+    script: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run_script(script, *arguments) == 2
     shown = capsys.readouterr()
     assert shown.err
@@ -79,8 +119,16 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
     [
         (TRAIN_CD, ["--mixture", "a"], "--mixture FILE and --root DIR belong together"),
         (EXTRACT, ["--root", "a", "--dataset", "clear"], "--dataset clear holds no cloud"),
-        (EXTRACT, ["--root", "a", "--opacity", "2"], "--opacity is 2.0, expected a share from 0 to 1"),
-        (TRAIN_CD, ["--clear", "a", "--pairs", "b"], "--clear, --mixture and --pairs exclude each other"),
+        (
+            EXTRACT,
+            ["--root", "a", "--opacity", "2"],
+            "--opacity is 2.0, expected a fraction from 0 to 1",
+        ),
+        (
+            TRAIN_CD,
+            ["--clear", "a", "--pairs", "b"],
+            "--clear, --mixture and --pairs exclude each other",
+        ),
         (TRAIN_CD, ["--crop", "12"], "--crop is 12, expected a multiple of 8, for example 8."),
         (TRAIN_CD, ["--crop", "0"], "--crop is 0, expected more than 0."),
         (TRAIN_CD, ["--ema", "1.0"], "--ema is 1.0, expected 0 (none) or a decay below 1"),
@@ -89,7 +137,11 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
         (TRAIN_CD, ["--save-every", "-1"], "--save-every is -1, expected more than 0."),
         (TRAIN_CD, ["--lr", "nan"], "--lr is nan, expected more than 0."),
         (TRAIN_CD, ["--preset", "fast"], "fast"),
-        (TEST_CD, ["--clear", "a", "--images", "b"], "--images, --pairs and --clear exclude each other"),
+        (
+            TEST_CD,
+            ["--clear", "a", "--images", "b"],
+            "--images, --pairs and --clear exclude each other",
+        ),
         (TRAIN, ["--crop", "20"], "--crop is 20, expected a multiple of 8, for example 16."),
         (TRAIN, ["--ema", "1"], "--ema is 1.0"),
         (TRAIN, ["--epochs-frozen", "-1"], "must not be negative"),
@@ -107,13 +159,29 @@ def test_a_wrong_command_line(script: Path, arguments: list[str], capsys: pytest
         (TRAIN, ["--lr-end", "-1"], "--lr-end is -1.0, expected 0 or more."),
         (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
         (TRAIN, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),
-        (TRAIN, ["--dataset", "rice1", "--root", "x", "--backend", "scg"], "have no effect here: no clouds are simulated"),
-        (TRAIN_CD, ["--backend", "scg", "--clouds.tint", "0.01"], "--clouds and --fields have no effect on --backend scg"),
-        (TEST_CD, ["--pairs", "x", "--clouds.tint", "0.01"], "have no effect here: no clouds are simulated"),
+        (
+            TRAIN,
+            ["--dataset", "rice1", "--root", "x", "--backend", "scg"],
+            "have no effect here: no clouds are simulated",
+        ),
+        (
+            TRAIN_CD,
+            ["--backend", "scg", "--clouds.tint", "0.01"],
+            "--clouds and --fields have no effect on --backend scg",
+        ),
+        (
+            TEST_CD,
+            ["--pairs", "x", "--clouds.tint", "0.01"],
+            "have no effect here: no clouds are simulated",
+        ),
     ],
 )
 def test_contradictions_are_refused(
-    script: Path, arguments: list[str], message: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    script: Path,
+    arguments: list[str],
+    message: str,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     out = tmp_path / "out"
     assert run_script(script, *arguments, "--out", out) == 2
@@ -123,7 +191,9 @@ def test_contradictions_are_refused(
     assert not out.exists()
 
 
-@pytest.mark.parametrize(("script", "option"), [(TEST_CD, "--images"), (TEST_CD, "--clear"), (TEST, "--root")])
+@pytest.mark.parametrize(
+    ("script", "option"), [(TEST_CD, "--images"), (TEST_CD, "--clear"), (TEST, "--root")]
+)
 def test_results_do_not_go_among_the_images(
     script: Path, option: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
@@ -136,13 +206,21 @@ def test_results_do_not_go_among_the_images(
     [
         (SIMULATE, ["--clear", "absent"], ["absent"]),
         (TRAIN_CD, ["--clear", "absent"], ["absent is no folder"]),
-        (TRAIN_CD, ["--pairs", "absent"], ["absent holds no thickness pairs", "T_Simulated/ and T_Cmask/"]),
+        (
+            TRAIN_CD,
+            ["--pairs", "absent"],
+            ["absent holds no thickness pairs", "T_Simulated/ and T_Cmask/"],
+        ),
         (TRAIN_CD, ["--resume"], ["holds no run to resume"]),
         (TEST_CD, ["--images", "absent"], ["absent", "best.pt"]),
         (TRAIN, ["--dataset", "rice1", "--root", "absent"], ["absent is no folder; --root names"]),
         (TRAIN, ["--root", "absent", "--prior", "absent.pt"], ["absent is no folder"]),
         (TRAIN, ["--resume"], ["holds no run to resume"]),
-        (TEST, ["--dataset", "tcloud", "--root", "."], ["no tcloud in .", "T-CLOUD/{train,test}/{cloud,reference}"]),
+        (
+            TEST,
+            ["--dataset", "tcloud", "--root", "."],
+            ["no tcloud in .", "T-CLOUD/{train,test}/{cloud,reference}"],
+        ),
         (PREDICT, ["absent.png"], ["there is no image or folder absent.png"]),
     ],
 )

@@ -3,10 +3,18 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.images import read_unit
+from cloudkit.imaging.images import read_unit
 from tests.helpers import ROOT, assert_one_error, run_script, write_images
 
-PANELS, PLOTS = (ROOT / "Figure" / name for name in ("panels.py", "plots.py"))
+ARCHITECTURE, PANELS, PLOTS = (
+    ROOT / "Figure" / name for name in ("architecture.py", "panels.py", "plots.py")
+)
+
+
+def test_the_drawing_is_that_of_its_script(tmp_path: Path) -> None:
+    out = tmp_path / "architecture.svg"
+    assert run_script(ARCHITECTURE, "--out", out) == 0
+    assert out.read_bytes() == (ROOT / "Figure" / "architecture.svg").read_bytes()
 
 
 def test_panels_of_the_sample(checkpoint: Path, tmp_path: Path) -> None:
@@ -17,14 +25,32 @@ def test_panels_of_the_sample(checkpoint: Path, tmp_path: Path) -> None:
     assert height > 128
 
 
-def test_panels_of_a_scene(checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_panels_of_a_scene(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_images(tmp_path, ["scene.png"], height=40, width=50)
-    common = ["--checkpoint", checkpoint, "--scene", tmp_path / "scene.png", "--size", 16, "--out", tmp_path / "out.png"]
+    common = [
+        "--checkpoint",
+        checkpoint,
+        "--scene",
+        tmp_path / "scene.png",
+        "--size",
+        16,
+        "--out",
+        tmp_path / "out.png",
+    ]
     assert run_script(PANELS, *common, "--corners", 0, 0, 24, 34) == 0
     assert 3 * 16 < read_unit(tmp_path / "out.png").shape[2] < 4 * 16
     assert run_script(PANELS, *common, "--corners", 25, 0) == 2
-    assert_one_error(capsys.readouterr().err, "a part of 16 pixels at 25 0 does not lie in", "40x50")
-    for mistake in (["--corners", 25], ["--size", 0], ["--rows", 0], ["--out", tmp_path / "out.xyz"]):
+    assert_one_error(
+        capsys.readouterr().err, "a part of 16 pixels at 25 0 does not lie in", "40x50"
+    )
+    for mistake in (
+        ["--corners", 25],
+        ["--size", 0],
+        ["--rows", 0],
+        ["--out", tmp_path / "out.xyz"],
+    ):
         assert run_script(PANELS, *common, *mistake) == 2
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.datasets import LAYOUTS
-from cloudkit.splits import read_names
+from cloudkit.data.datasets import DATASETS
+from cloudkit.data.splits import read_names
 from tests.helpers import ROOT, run_script
 
 SPLITS = ROOT / "data" / "splits"
@@ -20,18 +20,24 @@ def test_lists_are_up_to_date(tmp_path: Path) -> None:
 @pytest.mark.parametrize("dataset", ["rice1", "rice2"])
 @pytest.mark.parametrize("convention", ["hashed", "blocks"])
 def test_rice_lists_hold_every_name_once(dataset: str, convention: str) -> None:
-    train, test = (read_names(SPLITS / f"{dataset}-{convention}-{part}.txt") for part in ("train", "test"))
-    assert sorted(map(int, train + test)) == list(range(LAYOUTS[dataset].pairs))
-    assert len(test) == LAYOUTS[dataset].test_of
+    train, test = (
+        read_names(SPLITS / f"{dataset}-{convention}-{part}.txt") for part in ("train", "test")
+    )
+    assert sorted(map(int, train + test)) == list(range(DATASETS[dataset].pairs))
+    assert len(test) == DATASETS[dataset].test_count
     if convention == "hashed":
-        assert set(test) == LAYOUTS[dataset].test_names()
+        assert set(test) == DATASETS[dataset].test_names()
     else:
         assert len({int(name) // 10 for name in train} & {int(name) // 10 for name in test}) <= 1
 
 
 def test_satehaze1k_lists_hold_its_400_images() -> None:
     for level in ("thin", "moderate", "thick"):
-        names = [name for part in ("train", "valid", "test") for name in read_names(SPLITS / f"satehaze1k-{level}-{part}.txt")]
+        names = [
+            name
+            for part in ("train", "valid", "test")
+            for name in read_names(SPLITS / f"satehaze1k-{level}-{part}.txt")
+        ]
         assert len(set(names)) == 400
     assert read_names(SPLITS / "satehaze1k-moderate-test.txt")[0] == "test/1"
     assert read_names(SPLITS / "satehaze1k-thin-test.txt")[-1] == "test/400"

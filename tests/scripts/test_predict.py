@@ -10,7 +10,7 @@ from PIL import Image
 
 import scpm
 import thiefcloud
-from cloudkit.images import decode, read_unit, write_image
+from cloudkit.imaging.images import decode, read_unit, write_image
 from tests.helpers import PREDICT, assert_one_error, noise, random_pixels, run_script, write_images
 
 
@@ -19,7 +19,9 @@ def predict(checkpoint: Path, *arguments: object) -> int:
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,17 +48,22 @@ def test_an_image_is_restored_in_its_own_manner(
     write_image(source, noise(3, bands=bands, height=19, width=30), bits=bits)
     assert predict(checkpoint, source, "--out", out) == 0
     assert files(out) == [written]
+
     (before, had_alpha), (after, has_alpha) = decode(source), decode(out / written)
     assert after.shape == before.shape
     assert after.dtype == before.dtype
     assert has_alpha == had_alpha == (bands in (2, 4))
+
     if has_alpha:
         np.testing.assert_array_equal(after[..., -1], before[..., -1])
     image = read_unit(source)
-    expected = torch.where(image.any(0), thiefcloud.restore(thiefcloud.load(checkpoint), image), image)  # black stays
+    expected = torch.where(
+        image.any(0), thiefcloud.restore(thiefcloud.load(checkpoint), image), image
+    )  # black stays
     expected = expected.mean(0, keepdim=True) if bands < 3 else expected
     found = read_unit(out / written, bands=expected.shape[0])
     torch.testing.assert_close(found, expected, rtol=0, atol=0.51 / (2**bits - 1))
+
     assert found.std() > 0.01
 
 
@@ -91,11 +98,19 @@ def test_folders_keep_their_structure(tmp_path: Path, checkpoint: Path) -> None:
 def test_thickness_maps(tmp_path: Path, checkpoint: Path) -> None:
     write_images(tmp_path / "in", ["a.png", "sub/b.tif"], height=19)
     assert predict(checkpoint, tmp_path / "in", "--thickness", "--out", tmp_path / "out") == 0
-    assert files(tmp_path / "out") == ["a.png", "a_thickness.png", "sub/b.tif", "sub/b_thickness.png"]
+    assert files(tmp_path / "out") == [
+        "a.png",
+        "a_thickness.png",
+        "sub/b.tif",
+        "sub/b_thickness.png",
+    ]
+
     pixels, _ = decode(tmp_path / "out" / "a_thickness.png")
     assert pixels.dtype == np.uint16
     expected = scpm.detect(thiefcloud.load(checkpoint).prior, read_unit(tmp_path / "in" / "a.png"))
-    torch.testing.assert_close(torch.from_numpy(pixels[..., 0] / 65535).float(), expected[0], rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        torch.from_numpy(pixels[..., 0] / 65535).float(), expected[0], rtol=0, atol=1e-5
+    )
 
 
 def test_peak_of_reflectance(tmp_path: Path, checkpoint: Path) -> None:
@@ -104,11 +119,15 @@ def test_peak_of_reflectance(tmp_path: Path, checkpoint: Path) -> None:
     assert predict(checkpoint, tmp_path / "a.tif", "--peak", 10000, "--out", tmp_path / "out") == 0
     unit = torch.from_numpy((stored / 10000).astype(np.float32)).permute(2, 0, 1)
     expected = thiefcloud.restore(thiefcloud.load(checkpoint), unit) * 10000
-    found = torch.from_numpy(decode(tmp_path / "out" / "a.tif")[0].astype(np.float32)).permute(2, 0, 1)
+    found = torch.from_numpy(decode(tmp_path / "out" / "a.tif")[0].astype(np.float32)).permute(
+        2, 0, 1
+    )
     torch.testing.assert_close(found, expected, rtol=0, atol=0.6)
 
 
-def test_what_cannot_be_read_is_named_at_the_end(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_named_at_the_end(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, out = tmp_path / "in", tmp_path / "out"
     write_images(source, ["1.png", "3.png"])
     (source / "2.png").write_bytes((source / "1.png").read_bytes()[:99])
@@ -117,14 +136,21 @@ def test_what_cannot_be_read_is_named_at_the_end(tmp_path: Path, checkpoint: Pat
     broken = np.full((16, 16, 3), 0.5, np.float32)
     broken[2, 2] = np.nan
     tifffile.imwrite(source / "6.tif", broken, photometric="rgb")
+
     assert predict(checkpoint, source, "--out", out) == 2
     assert files(out) == ["1.png", "3.png"]
     shown = capsys.readouterr()
     assert "2 of 6 images restored" in shown.out
+
     message = shown.err[shown.err.index("error: these were left out:") :].splitlines()
     assert len(message) == 5
-    for line, part in zip(message[1:], ("2.png", "4.tif has 13 bands", "5.tif: floating pixels range", "6.tif"), strict=True):
+    for line, part in zip(
+        message[1:],
+        ("2.png", "4.tif has 13 bands", "5.tif: floating pixels range", "6.tif"),
+        strict=True,
+    ):
         assert part in line
+
     assert "Traceback" not in shown.err
 
 
@@ -137,10 +163,15 @@ def test_a_peak_that_does_not_fit_the_file(
         pixels[3, 3, 0] = np.nan
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
     assert predict(checkpoint, tmp_path / "a.tif", "--peak", 1000, "--out", tmp_path / "out") == 2
-    assert {"uint8": "below the peak of 1000", "float32": "not a number"}[kind] in capsys.readouterr().err
+    assert {"uint8": "below the peak of 1000", "float32": "not a number"}[
+        kind
+    ] in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("first", "second"), [("in/a.png", "in/a.jpg"), ("in/a.png", "other/a.tif"), ("in/a.tif", "in/a.tiff")])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [("in/a.png", "in/a.jpg"), ("in/a.png", "other/a.tif"), ("in/a.tif", "in/a.tiff")],
+)
 def test_two_images_for_one_file(
     tmp_path: Path, checkpoint: Path, first: str, second: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,7 +181,9 @@ def test_two_images_for_one_file(
     assert not (tmp_path / "out").exists()
 
 
-def test_results_inside_the_folder_of_inputs_are_no_inputs(tmp_path: Path, checkpoint: Path) -> None:
+def test_results_inside_the_folder_of_inputs_are_no_inputs(
+    tmp_path: Path, checkpoint: Path
+) -> None:
     write_images(tmp_path, ["a.png"])
     for _ in range(2):
         assert predict(checkpoint, tmp_path, "--out", tmp_path / "out") == 0
@@ -158,7 +191,9 @@ def test_results_inside_the_folder_of_inputs_are_no_inputs(tmp_path: Path, check
 
 
 @pytest.mark.parametrize("given", ["in", "in/a.jpg"])
-def test_inputs_are_never_replaced(tmp_path: Path, checkpoint: Path, given: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_inputs_are_never_replaced(
+    tmp_path: Path, checkpoint: Path, given: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_images(tmp_path / "in", ["a.jpg"])
     before = (tmp_path / "in" / "a.jpg").read_bytes()
     assert predict(checkpoint, tmp_path / given, "--out", tmp_path / "in") == 2
@@ -177,12 +212,18 @@ def test_a_thickness_map_never_takes_the_place_of_another_image(
     assert predict(checkpoint, tmp_path / "in", "--out", tmp_path / "out") == 0
 
 
-def test_missing_inputs_are_named_before_any_work(tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_missing_inputs_are_named_before_any_work(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     write_images(tmp_path, ["a.png"])
     (tmp_path / "empty").mkdir()
-    for absent, part in ((tmp_path / "absent.png", "there is no image or folder"), (tmp_path / "empty", "holds no image")):
+    for absent, part in (
+        (tmp_path / "absent.png", "there is no image or folder"),
+        (tmp_path / "empty", "holds no image"),
+    ):
         assert predict(checkpoint, tmp_path / "a.png", absent, "--out", tmp_path / "out") == 2
         assert_one_error(capsys.readouterr().err, part, absent)
+
     assert predict(tmp_path / "absent.pt", tmp_path / "a.png", "--out", tmp_path / "out") == 2
     assert_one_error(capsys.readouterr().err, "absent.pt", "ThiefCloud/train.py")
     assert not (tmp_path / "out").exists()

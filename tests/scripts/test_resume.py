@@ -1,4 +1,4 @@
-"""Stage 2's training, killed and resumed: nothing is lost and nothing changes."""
+"""Training of stage 2, killed and resumed: nothing is lost and nothing changes."""
 
 import os
 import random
@@ -15,45 +15,47 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cloudkit.checkpoints import read_file
-from cloudkit.runs import RunFolder
-from cloudkit.training import Trainee
-from tests.helpers import (
-    TRAIN,
-    Killed,
-    assert_one_error,
-    assert_same_state,
-    break_at,
-    run_script,
-)
+from cloudkit.training.run import Run
+from cloudkit.training.trainer import Trainer
+from tests.helpers import TRAIN, Killed, assert_one_error, assert_same_state, break_at, run_script
 from tests.scripts.conftest import ONE_EPOCH, TWO_PHASES, history
-from thiefcloud.losses import RestorationLoss
+from thiefcloud.training.losses import RestorationLoss
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Both runs ended in the same weights, bit for bit, on the same way."""
+    """Assert that both runs ended in the same weights, bit for bit, with the same records."""
     for name in ("last.pt", "best.pt", "inversion.pt", "frozen.pt"):
         assert_same_state(one / name, other / name)
     assert history(one) == history(other)
-    first, second = (EventAccumulator(str(run)).Reload() for run in (one, other))
+
+    first, second = EventAccumulator(str(one)).Reload(), EventAccumulator(str(other)).Reload()
     assert first.Tags() == second.Tags()
     for tag in first.Tags()["scalars"]:
-        left, right = ([(event.step, event.value) for event in run.Scalars(tag)] for run in (first, second))
-        assert left == right
+        expected = [(event.step, event.value) for event in second.Scalars(tag)]
+        assert [(event.step, event.value) for event in first.Scalars(tag)] == expected
+
+
+def bytes_of(run: Path, pattern: str = "*") -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in run.glob(pattern)}
 
 
 BREAKS = {
-    "before anything was saved": (Trainee, "_step", 2),
-    "between the first best.pt and last.pt": (RunFolder, "record", 1),
-    "after the inversion was saved": (Trainee, "begin_phase", 2),
-    "within a frozen epoch": (Trainee, "_step", 4),
-    "after the frozen phase was saved": (Trainee, "begin_phase", 3),
-    "between best.pt and last.pt of the tunable phase": (Trainee, "save_last", 4),
-    "within a tunable epoch": (Trainee, "_step", 10),
+    "before anything was saved": (Trainer, "_step", 2),
+    "between the first best.pt and last.pt": (Run, "record", 1),
+    "after the inversion was saved": (Trainer, "begin_phase", 2),
+    "within a frozen epoch": (Trainer, "_step", 4),
+    "after the frozen phase was saved": (Trainer, "begin_phase", 3),
+    "between best.pt and last.pt of the tunable phase": (Trainer, "save_last", 4),
+    "within a tunable epoch": (Trainer, "_step", 10),
 }
 
 
 @pytest.mark.parametrize(
-    ("point", "ema"), [*((point, 0.0) for point in BREAKS), ("between best.pt and last.pt of the tunable phase", 0.6)]
+    ("point", "ema"),
+    [
+        *((point, 0.0) for point in BREAKS),
+        ("between best.pt and last.pt of the tunable phase", 0.6),
+    ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(
     common: list[object],
@@ -80,25 +82,30 @@ def test_a_state_that_cannot_be_resumed_changes_nothing(
     content = read_file(run / "last.pt")
     del content["training"]["progress"]
     torch.save(content, run / "last.pt")
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = bytes_of(run)
     capsys.readouterr()
     assert run_script(TRAIN, "--out", run, "--resume", "--epochs-frozen", 9) == 2
     assert_one_error(capsys.readouterr().err, "last.pt lacks progress of the training's state")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert bytes_of(run) == before
 
 
 def test_weights_note_only_options_that_were_in_force(common: list[object], tmp_path: Path) -> None:
     first, second = tmp_path / "first", tmp_path / "second"
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", first) == 0
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--pretrained", first / "best.pt", "--out", second) == 0
+    weights = first / "best.pt"
+    arguments = [*common, *ONE_EPOCH, "--pretrained", weights, "--out", second]
+    assert run_script(TRAIN, *arguments) == 0
+
     noted, brought = (read_file(run / "best.pt")["options"] for run in (first, second))
     assert noted["residual"]
     assert noted.keys() - brought.keys() == {"network", "untrained_prior", "no_prior", "residual"}
     assert noted["prior"] == brought["prior"]
-    assert brought["pretrained"] == str((first / "best.pt").resolve())
+    assert brought["pretrained"] == str(weights.resolve())
 
 
-def test_the_tunable_phase_overwrote_the_best_frozen_weights(unbroken: Callable[[float], Path]) -> None:
+def test_the_tunable_phase_overwrote_the_best_frozen_weights(
+    unbroken: Callable[[float], Path],
+) -> None:
     """Else the kill "between best.pt and last.pt of the tunable phase" would show nothing."""
     records = history(unbroken(0.0))
     assert records[3]["val/psnr"] > max(record["val/psnr"] for record in records[:3])
@@ -109,8 +116,11 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
 ) -> None:
     run = tmp_path / "run"
     arguments = [*common, *TWO_PHASES, "--ema", 0.0, "--out", run]
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
-    process = subprocess.Popen([sys.executable, TRAIN, *map(str, arguments)], env=environment, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, TRAIN, *map(str, arguments)],
+        env={**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())},
+        stderr=subprocess.PIPE,
+    )
     records, delay = random.choice([1, 2]), random.uniform(0, 0.2)
     print(f"killed {delay:.3f} s after record {records}")  # shown if the test fails
     while not (run / "history.json").exists() or len(history(run)) < records:
@@ -120,30 +130,38 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    time.sleep(1)  # TensorBoard orders files that two processes began within one second by their numbers
+
+    # TensorBoard orders files that two processes began within one second by their numbers.
+    time.sleep(1)
     assert run_script(TRAIN, "--out", run, "--resume") == 0
     assert_same_run(run, unbroken(0.0))
 
 
 def test_a_finished_run_stays_as_it_is(
-    unbroken: Callable[[float], Path], common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unbroken: Callable[[float], Path],
+    common: list[object],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     run = tmp_path / "run"
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
-    before = {path.name: path.read_bytes() for path in run.glob("*.pt")}
+    before = bytes_of(run, "*.pt")
     assert run_script(TRAIN, "--out", run, "--resume") == 0
-    assert {path.name: path.read_bytes() for path in run.glob("*.pt")} == before
+    assert bytes_of(run, "*.pt") == before
     assert "best validation PSNR" in capsys.readouterr().out
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 2
     assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
 
 
-def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(common: list[object], tmp_path: Path) -> None:
+def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(
+    common: list[object], tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
     assert not (run / "frozen.pt").exists()  # no tunable phase, so nothing to start it from
-    (run / "frozen.pt").write_bytes(b"of a run that was shorter")
-    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-frozen", 2, "--epochs-tunable", 1) == 0
+    (run / "frozen.pt").write_bytes(b"of a shorter run")
+    longer = ["--epochs-frozen", 2, "--epochs-tunable", 1]
+    assert run_script(TRAIN, "--out", run, "--resume", *longer) == 0
     best = max(record["val/psnr"] for record in history(run)[:2])
     assert read_file(run / "frozen.pt")["score"] == best
 
@@ -154,10 +172,10 @@ def test_a_run_without_its_state_is_not_overwritten(
     run = tmp_path / "run"
     assert run_script(TRAIN, *common, *TWO_PHASES, "--out", run) == 0
     (run / "last.pt").unlink()
-    before = {path.name: path.read_bytes() for path in run.iterdir()}
+    before = bytes_of(run)
     assert run_script(TRAIN, "--out", run, "--resume") == 2
     assert_one_error(capsys.readouterr().err, "last.pt is missing", "another folder with --out")
-    assert {path.name: path.read_bytes() for path in run.iterdir()} == before
+    assert bytes_of(run) == before
 
 
 def test_resuming_needs_the_data_but_not_the_prior(
@@ -167,9 +185,11 @@ def test_resuming_needs_the_data_but_not_the_prior(
     copy.write_bytes(prior.read_bytes())
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--prior", copy, "--out", run) == 0
     copy.unlink()
-    assert run_script(TRAIN, "--out", run, "--resume", "--epochs-tunable", 1, "--lr-tunable", 1e-5) == 0
+    longer = ["--epochs-tunable", 1, "--lr-tunable", 1e-5]
+    assert run_script(TRAIN, "--out", run, "--resume", *longer) == 0
     assert "resuming with epochs_tunable = 1 instead of 0" in capsys.readouterr().out
-    assert [(record["phase"], record["epoch"]) for record in history(run)] == [(0, 1), (1, 1), (2, 1)]
+    epochs = [(record["phase"], record["epoch"]) for record in history(run)]
+    assert epochs == [(0, 1), (1, 1), (2, 1)]
 
 
 def test_a_non_finite_loss_keeps_the_last_good_state(
@@ -184,14 +204,17 @@ def test_a_non_finite_loss_keeps_the_last_good_state(
 
     def poisoned(self: RestorationLoss, *arguments: Any) -> dict[str, torch.Tensor]:
         calls.append(1)
+        factor = float("nan") if len(calls) == 3 else 1
         losses = forward(self, *arguments)
-        return {name: value * float("nan") for name, value in losses.items()} if len(calls) == 3 else losses
+        return {name: value * factor for name, value in losses.items()}
 
     run = tmp_path / "run"
     with monkeypatch.context() as patched:
         patched.setattr(RestorationLoss, "forward", poisoned)
         assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", 0.0, "--out", run) == 2
-    assert_one_error(capsys.readouterr().err, "the loss is nan around step 5", "last.pt", "--resume", "--precision fp32")
+    parts = ("the loss is nan around step 5", "last.pt", "--resume", "--precision fp32")
+    assert_one_error(capsys.readouterr().err, *parts)
+
     saved = read_file(run / "last.pt")
     assert saved["training"]["progress"]["epoch"] == 1
     assert all(value.isfinite().all() for value in saved["training"]["model"].values())

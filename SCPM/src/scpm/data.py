@@ -1,4 +1,7 @@
-"""What SCPM learns from: simulated clouds over clear images, or pairs of cloudy images and thickness maps on disk."""
+"""Training data of SCPM.
+
+It learns from simulated clouds over clear images, or from cloudy images with thickness maps.
+"""
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
@@ -7,105 +10,164 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from cloudkit.cli import SAMPLE
-from cloudkit.datasets import find_clear
-from cloudkit.images import read_unit
-from cloudkit.mixture import CLEAR, CLEAR_USES, Source, named_apart, open_source, read_mixture
-from cloudkit.pairs import DataError, Pair, match_pairs, subfolders
-from cloudkit.scenes import PairScenes, Scene, Scenes
-from cloudkit.splits import WHOLE, Splits, divide
-from scpm.clouds import CloudOptions, SimulatedClouds, simulate_clouds
-from scpm.clouds_scg import simulate_clouds_scg
-from scpm.fields import CloudFields
+from cloudkit.data.datasets import find_clear
+from cloudkit.data.mixture import (
+    CLEAR,
+    CLEAR_USES,
+    Source,
+    open_source,
+    read_mixture,
+    with_unique_names,
+)
+from cloudkit.data.pairs import DataError, Pair, match_pairs, named_images, subfolders
+from cloudkit.data.scenes import PairScenes, Scene, Scenes
+from cloudkit.data.splits import UNSPLIT, Splits, divide
+from cloudkit.imaging.images import read_unit
+from cloudkit.progress import progress_bar
+from cloudkit.script.command_line import SAMPLE
 from scpm.options import Backend, PriorTrainOptions
+from scpm.simulation.clouds import SimulatedClouds, simulate_clouds
+from scpm.simulation.clouds_scg import simulate_clouds_scg
+from scpm.simulation.fields import CloudFields
+from scpm.simulation.options import CloudOptions
 
 Simulator = Callable[[Tensor, Sequence[int]], SimulatedClouds]
-_PAIR_FOLDERS = (("cloudy", "thickness"), ("t_simulated", "t_cmask"))  # ours and the official release's
+# Folders as SCPM/src/simulate.py writes them, and those of the official release.
+_PAIR_FOLDERS = (("cloudy", "thickness"), ("t_simulated", "t_cmask"))
 
 
-def simulator(backend: Backend, options: CloudOptions, fields: Path | None = None, fraction: float = 0.3) -> Simulator:
-    """A function from clear images (N, 3, H, W) and one seed each to pairs.
+def simulator(
+    backend: Backend, options: CloudOptions, fields: Path | None = None, fraction: float = 0.3
+) -> Simulator:
+    """Return a function that lays clouds over clear images (N, 3, H, W), given one seed for each.
 
     Args:
-        backend: our own simulation, to which the rest applies, or satellite-cloud-generator.
-        options: of the clouds.
+        backend: our own simulation, or satellite-cloud-generator. The latter ignores the other
+            arguments.
+        options: ranges of the clouds.
         fields: folder of opacity maps from which some clouds take their shape.
         fraction: fraction of those clouds.
 
     Raises:
-        DataError, ImageError: the folder holds no map, or a damaged one.
+        DataError: the folder holds no map.
+        ImageError: a map is damaged.
     """
     if backend == "scg":
         return simulate_clouds_scg
-    shapes = CloudFields.read(fields, fraction) if fields is not None and fraction > 0 else None
+    shapes = None
+    if fields is not None and fraction > 0:
+        shapes = read_fields(fields, fraction)
     return lambda clear, seeds: simulate_clouds(clear, seeds, options, fields=shapes)
 
 
+def read_fields(folder: Path, fraction: float) -> CloudFields:
+    """Read all opacity maps of a folder.
+
+    Args:
+        folder: the folder, subfolders included.
+        fraction: fraction of the clouds that take their shape from a map.
+
+    Raises:
+        DataError: the folder holds none.
+        ImageError: a map is damaged.
+    """
+    files = progress_bar(
+        named_images(folder).values(), desc="reading clouds", unit="map", leave=False
+    )
+    return CloudFields([read_unit(path, bands=1) for path in files], fraction)
+
+
 class SimulatedScenes(Scenes):
-    """Clear images under fixed clouds: each name has its own, drawn on the CPU and so equal everywhere.
+    """Clear images under fixed clouds.
+
+    The cloud of an image depends on its name. It is drawn on the CPU, so it is equal everywhere.
 
     Args:
         files: the clear images by name.
-        simulate: what draws the clouds.
-        truth: what a network should find, the thickness map or the clear image.
+        simulate: function that lays the clouds.
+        truth: truth of a scene, the thickness map or the clear image.
     """
 
-    def __init__(self, files: Mapping[str, Path], simulate: Simulator, truth: Literal["thickness", "clear"]) -> None:
-        self.files, self.simulate, self.truth = list(files.items()), simulate, truth
+    def __init__(
+        self, files: Mapping[str, Path], simulate: Simulator, truth: Literal["thickness", "clear"]
+    ) -> None:
+        self.files = list(files.items())
+        self.simulate, self.truth = simulate, truth
         self.names = list(files)
         self.folders = {path.parent for path in files.values()}
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
-        """Read a clear image and cover it. Raises ImageError where the file is damaged."""
+        """Read a clear image and cover it with its cloud.
+
+        Raises:
+            ImageError: the file is damaged.
+        """
         name, path = self.files[index]
         clear = read_unit(path)
         seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
         clouds = self.simulate(clear[None], [seed])
-        return Scene(name, clouds.cloudy[0], clouds.thickness[0] if self.truth == "thickness" else clear)
+
+        truth = clouds.thickness[0] if self.truth == "thickness" else clear
+        return Scene(name, clouds.cloudy[0], truth)
 
 
 def find_thickness_pairs(root: Path) -> Splits:
-    """Cloudy images and thickness maps below `root`: cloudy/ and thickness/, or the official T_Simulated/ and T_Cmask/.
+    """Find cloudy images and thickness maps below `root`.
 
-    Validation is carved by `validation_names`; the test part, for test_cd.py, is the whole.
+    They lie in cloudy/ and thickness/, or in T_Simulated/ and T_Cmask/ of the official release.
+    Some of the pairs validate a training. All of them are test images, for test_cd.py.
 
     Raises:
-        DataError: the folders are not there, or their names do not match.
+        DataError: the folders are missing, or their file names do not match.
     """
-    below = subfolders(Path(root))
-    for names in _PAIR_FOLDERS:
-        if all(name in below for name in names):
-            pairs, unpaired = match_pairs(*(below[name] for name in names))
-            parts, _ = divide({WHOLE: {pair.name: pair for pair in pairs}})
-            note = f"{root}: {len(pairs)} pairs" + (f"; {unpaired} images without a partner are left out" if unpaired else "")
-            return Splits(**{part: list(found.values()) for part, found in parts.items()}, note=note)
+    folders = subfolders(Path(root))
+    for cloudy, thickness in _PAIR_FOLDERS:
+        if cloudy not in folders or thickness not in folders:
+            continue
+
+        pairs, unpaired = match_pairs(folders[cloudy], folders[thickness])
+        named_pairs = {pair.name: pair for pair in pairs}
+        parts, _ = divide({UNSPLIT: named_pairs})
+        note = f"{root}: {len(pairs)} pairs"
+        if unpaired:
+            note += f"; {unpaired} images without a partner are left out"
+        train, val, test = (list(parts[part].values()) for part in ("train", "val", "test"))
+        return Splits(train, val, test, note)
+
     raise DataError(
-        f"{root} holds no thickness pairs; expected cloudy/ and thickness/ (as SCPM/src/simulate.py writes them), "
-        "or T_Simulated/ and T_Cmask/."
+        f"{root} holds no thickness pairs; expected cloudy/ and thickness/ (as "
+        "SCPM/src/simulate.py writes them), or T_Simulated/ and T_Cmask/."
     )
 
 
 class PriorSample(NamedTuple):
-    """One draw of the prior's training."""
+    """One sample of SCPM's training."""
 
     files: tuple[Path, ...]
-    """The clear image; or the cloudy one and its thickness map."""
+    """The clear image; or the cloudy image and its thickness map."""
     simulated: bool
-    """A cloud is drawn over the image; else the thickness is that of the map, or 0."""
+    """True if a cloud is laid over the image. Otherwise the thickness is that of the map, or 0."""
 
 
 class PriorData(NamedTuple):
-    """Images that the prior is trained on, opened but not yet read."""
+    """Images of SCPM's training, found but not yet read."""
 
     train: Sequence[PriorSample]
+    """Samples of a pass."""
     val: Scenes
+    """Images for validation."""
     note: str
-    """A line for each source that was found."""
+    """One line on each source, for the user."""
     simulate: Simulator
+    """Function that lays clouds over training images."""
 
 
 def open_prior_data(options: PriorTrainOptions) -> PriorData:
-    """Find the images that the options name. Raises DataError where they are not as expected, or are too few."""
+    """Find the images that the options name.
+
+    Raises:
+        DataError: there are none, too few, or not in the expected folders.
+    """
     simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
     if options.pairs is not None:
         splits = find_thickness_pairs(options.pairs)
@@ -115,32 +177,50 @@ def open_prior_data(options: PriorTrainOptions) -> PriorData:
         assert options.root is not None
         data = _open_mixture(read_mixture(options.mixture, options.root), simulate)
     else:
-        root = options.clear or SAMPLE
-        parts = find_clear(root)
-        train = [PriorSample((path,), simulated=True) for path in parts["train"].values()]
-        val = SimulatedScenes(parts["val"], simulate, "thickness")
-        note = f"{root}: clouds are simulated over {len(train)} clear images, {len(val)} others serve for validation"
-        data = PriorData(train, val, note, simulate)
+        data = _open_clear(options.clear or SAMPLE, simulate)
+
     if not data.train or not len(data.val):
         source = options.pairs or options.mixture or options.clear or SAMPLE
-        raise DataError(f"{source}: expected at least one image to train on, and another for validation.")
+        raise DataError(
+            f"{source}: expected at least one image to train on, and another for validation."
+        )
     return data
 
 
+def _open_clear(root: Path, simulate: Simulator) -> PriorData:
+    """Find a folder of clear images."""
+    parts = find_clear(root)
+    train = [PriorSample((path,), simulated=True) for path in parts["train"].values()]
+    val = SimulatedScenes(parts["val"], simulate, "thickness")
+    note = (
+        f"{root}: clouds are simulated over {len(train)} clear images, {len(val)} others serve for "
+        "validation"
+    )
+    return PriorData(train, val, note, simulate)
+
+
 def _open_mixture(sources: Sequence[Source], simulate: Simulator) -> PriorData:
-    """The clear images of all sources, as they say under "simulated" and "clear"; of their pairs the prior learns nothing."""
+    """Find the clear images of all sources, for their uses "simulated" and "clear".
+
+    SCPM learns nothing from pairs, because their thickness is unknown.
+    """
     train: list[PriorSample] = []
     val: list[tuple[str, list[Pair]]] = []
     notes = []
     for source in sources:
-        pairs, held, splits = open_source(source)
+        pairs, held_out, splits = open_source(source)
         counts = []
-        for use in [use for use in CLEAR_USES if use in source.draws]:
-            samples = [PriorSample((pair.clear,), simulated=use == "simulated") for pair in source.drawn(use, pairs)]
-            counts.append(f"{len(samples)} {use}")
-            train += samples
+        for use in CLEAR_USES:
+            if use not in source.repeats:
+                continue
+            sampled = source.sample(use, pairs)
+            train += [PriorSample((pair.clear,), use == "simulated") for pair in sampled]
+            counts.append(f"{len(sampled)} {use}")
+
         if source.dataset == CLEAR:
-            val.append((source.folder.resolve().name, held))
+            val.append((source.folder.resolve().name, held_out))
         notes.append(f"{splits.note}; a pass draws {', '.join(counts) or 'nothing'}")
-    scenes = SimulatedScenes({pair.name: pair.clear for pair in named_apart(val)}, simulate, "thickness")
+
+    files = {pair.name: pair.clear for pair in with_unique_names(val)}
+    scenes = SimulatedScenes(files, simulate, "thickness")
     return PriorData(train, scenes, "\n".join(notes), simulate)

@@ -1,4 +1,4 @@
-"""How far a thickness map is from the true one."""
+"""Errors of thickness maps."""
 
 from torch import Tensor
 
@@ -8,7 +8,7 @@ SCORES = ("mae", "correlation")
 
 
 def score_thickness(found: Tensor, truth: Tensor) -> dict[str, float]:
-    """Mean absolute error and Pearson correlation of two thickness maps (1, H, W) in [0, 1]."""
+    """Return mean absolute error and Pearson correlation of two maps (1, H, W) in [0, 1]."""
     return {
         "mae": float(mean_absolute_error(found[None], truth[None])),
         "correlation": float(correlation(found[None], truth[None])),

@@ -1,4 +1,4 @@
-"""Images to score, and each protocol computed another way: with NumPy, SciPy, scikit-image and Pillow."""
+"""Images to score, and each protocol computed with NumPy, SciPy, scikit-image and Pillow."""
 
 import math
 
@@ -20,21 +20,33 @@ SIZE = 144  # above the smallest size of every protocol
 GAUSSIAN = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
 
 
-def scene(size: int, width: int | None = None, *, seed: int = 0, harm: float = 1.0) -> tuple[Tensor, Tensor]:
-    """A restored image, soft, noisy and tinted, and its clear one, in 8-bit levels: (3, H, W), inside [0, 1]."""
+def scene(
+    size: int, width: int | None = None, *, seed: int = 0, harm: float = 1.0
+) -> tuple[Tensor, Tensor]:
+    """Return a soft, noisy, tinted image and its clear one in 8-bit levels, (3, H, W) in [0, 1]."""
     random = np.random.default_rng(seed)
     shape = (size, width or size)
-    texture = sum(gaussian_filter(random.normal(size=shape), s, mode="wrap") * s * a for s, a in ((1, 0.15), (4, 0.5), (20, 1)))
-    bands = np.stack([0.4 + 0.08 * b + 0.08 * texture + 0.02 * random.normal(size=shape) for b in range(3)])
+    texture = sum(
+        gaussian_filter(random.normal(size=shape), s, mode="wrap") * s * a
+        for s, a in ((1, 0.15), (4, 0.5), (20, 1))
+    )
+    bands = np.stack(
+        [0.4 + 0.08 * b + 0.08 * texture + 0.02 * random.normal(size=shape) for b in range(3)]
+    )
     clear = np.round(255 * bands.clip(0.15, 0.85)) / 255
     soft = np.stack([gaussian_filter(band, 1.0 * harm) for band in clear])
     haze = 0.1 * harm * gaussian_filter(random.normal(size=shape), 25, mode="wrap") * 25
-    restored = soft + haze + np.array([0.03, 0.0, -0.02])[:, None, None] * harm + 0.01 * harm * random.normal(size=(3, *shape))
+    restored = (
+        soft
+        + haze
+        + np.array([0.03, 0.0, -0.02])[:, None, None] * harm
+        + 0.01 * harm * random.normal(size=(3, *shape))
+    )
     return torch.from_numpy(restored.clip(0.05, 0.95)).float(), torch.from_numpy(clear).float()
 
 
 def raw(size: int, width: int | None = None) -> tuple[Tensor, Tensor]:
-    """The same with values below -1, below 0 and above 1 in the restored image, as networks return them."""
+    """Return such images with restored values below -1, below 0 and above 1, as of networks."""
     restored, clear = scene(size, width)
     restored = 1.6 * restored - 0.3 + 0.4 * (noise(3, height=size, width=width or size) - 0.5)
     restored[:, 40, 40:44] = torch.tensor([-1.5, -0.4, 1.3, 2.5])
@@ -44,7 +56,7 @@ def raw(size: int, width: int | None = None) -> tuple[Tensor, Tensor]:
 
 
 def arrays(*images: Tensor) -> list[np.ndarray]:
-    """(H, W, 3) in float64."""
+    """Return the images as (H, W, 3) in float64."""
     return [image.permute(1, 2, 0).double().numpy() for image in images]
 
 
@@ -58,16 +70,20 @@ def reference_plain(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def adaptive_pool(image: np.ndarray, height: int, width: int) -> np.ndarray:
-    """PyTorch's rule: cell i of n runs from floor(i H / n) to ceil((i + 1) H / n)."""
-    rows = [(i * image.shape[0] // height, -(-(i + 1) * image.shape[0] // height)) for i in range(height)]
-    columns = [(i * image.shape[1] // width, -(-(i + 1) * image.shape[1] // width)) for i in range(width)]
-    tall = np.stack([image[a:b].mean(axis=0) for a, b in rows])
-    return np.stack([tall[:, a:b].mean(axis=1) for a, b in columns], axis=1)
+    """Pool as PyTorch does: cell i of n is from floor(i H / n) to ceil((i + 1) H / n)."""
+    for cells in (height, width):
+        length = image.shape[0]
+        means = []
+        for i in range(cells):
+            means.append(image[i * length // cells : -(-(i + 1) * length // cells)].mean(axis=0))
+        image = np.stack(means).swapaxes(0, 1)
+    return image
 
 
 def pooled_ssim(x: np.ndarray, y: np.ndarray) -> float:
     ratio = max(1, round(min(x.shape[:2]) / 256))
-    x, y = (adaptive_pool(image, int(x.shape[0] / ratio), int(x.shape[1] / ratio)) for image in (x, y))
+    size = int(x.shape[0] / ratio), int(x.shape[1] / ratio)
+    x, y = adaptive_pool(x, *size), adaptive_pool(y, *size)
     return structural_similarity(x, y, channel_axis=-1, data_range=1, **GAUSSIAN)
 
 
@@ -82,7 +98,7 @@ def reference_dehazeformer(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def wang_ssim(x: np.ndarray, y: np.ndarray) -> float:
-    """ssim_index.m of Wang et al. for levels of 0 to 255, line by line."""
+    """Compute ssim_index.m of Wang et al. for levels of 0 to 255, line by line."""
     grid = np.arange(-5, 6)
     window = np.exp(-(grid[:, None] ** 2 + grid[None] ** 2) / (2 * 1.5**2))
     window /= window.sum()
@@ -91,34 +107,47 @@ def wang_ssim(x: np.ndarray, y: np.ndarray) -> float:
     sigma1 = convolve2d(x * x, window, "valid") - mu1**2
     sigma2 = convolve2d(y * y, window, "valid") - mu2**2
     sigma12 = convolve2d(x * y, window, "valid") - mu1 * mu2
-    ratio = (2 * mu1 * mu2 + c1) * (2 * sigma12 + c2) / ((mu1**2 + mu2**2 + c1) * (sigma1 + sigma2 + c2))
+    ratio = (
+        (2 * mu1 * mu2 + c1)
+        * (2 * sigma12 + c2)
+        / ((mu1**2 + mu2**2 + c1) * (sigma1 + sigma2 + c2))
+    )
     return ratio.mean()
 
 
 def reference_matlab_y(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     levels = [np.floor(255 * np.clip(image, 0, 1) + 0.5).astype(np.uint8) for image in (x, y)]
     luma = [np.floor(rgb2ycbcr(image)[..., 0] + 0.5 + 1e-9) for image in levels]
-    return {"psnr": 10 * np.log10(255**2 / ((luma[0] - luma[1]) ** 2).mean()), "ssim": wang_ssim(*luma)}
+    return {
+        "psnr": 10 * np.log10(255**2 / ((luma[0] - luma[1]) ** 2).mean()),
+        "ssim": wang_ssim(*luma),
+    }
 
 
 def reference_spagan(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    gray = [np.tensordot(np.clip(image, 0, 1)[..., ::-1], [0.298912, 0.586611, 0.114478], axes=1) for image in (x, y)]
-    return {"psnr": peak_signal_noise_ratio(*gray, data_range=1), "ssim": structural_similarity(*gray, data_range=2)}
+    gray = [
+        np.tensordot(np.clip(image, 0, 1)[..., ::-1], [0.298912, 0.586611, 0.114478], axes=1)
+        for image in (x, y)
+    ]
+    return {
+        "psnr": peak_signal_noise_ratio(*gray, data_range=1),
+        "ssim": structural_similarity(*gray, data_range=2),
+    }
+
+
+def reduced(image: np.ndarray) -> np.ndarray:
+    """Resize to 256x256 with Pillow, band by band in float32."""
+    bands = []
+    for band in np.moveaxis(image.astype(np.float32), -1, 0):
+        resized = Image.fromarray(band).resize((256, 256), Image.Resampling.BILINEAR)
+        bands.append(np.asarray(resized))
+    return np.stack(bands, axis=-1).astype(np.float64)
 
 
 def reference_sui(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
     images = [np.clip(image, 0, 1) for image in (x, y)]
     if max(x.shape) > 256:
-        images = [
-            np.stack(
-                [
-                    np.asarray(Image.fromarray(band.astype(np.float32)).resize((256, 256), Image.Resampling.BILINEAR))
-                    for band in np.moveaxis(image, -1, 0)
-                ],
-                axis=-1,
-            ).astype(np.float64)
-            for image in images
-        ]
+        images = [reduced(image) for image in images]
     levels = [(255 * image + 1e-6).astype(np.uint8) for image in images]
     gray = [np.floor(image @ np.array([0.299, 0.587, 0.114]) + 0.5 + 1e-9) for image in levels]
     return {
@@ -128,9 +157,10 @@ def reference_sui(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
 
 
 def reference_rsdformer(x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-    x, y = np.clip(x, 0, 1)[64 : x.shape[0] - 64, 64 : x.shape[1] - 64], y[64 : y.shape[0] - 64, 64 : y.shape[1] - 64]
+    x, y = np.clip(x, 0, 1)[64:-64, 64:-64], y[64:-64, 64:-64]
+    errors = ((x - y) ** 2).mean(axis=(0, 1))
     return {
-        "psnr": np.mean([peak_signal_noise_ratio(y[..., band], x[..., band], data_range=1) for band in range(3)]),
+        "psnr": np.mean(-10 * np.log10(errors)),
         "ssim": structural_similarity(x, y, channel_axis=-1, data_range=1, **GAUSSIAN),
     }
 

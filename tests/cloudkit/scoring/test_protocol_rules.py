@@ -1,4 +1,4 @@
-"""What sets each protocol apart from the others."""
+"""Differences between the protocols."""
 
 import math
 import os
@@ -11,7 +11,7 @@ import torch
 from skimage.measure import block_reduce
 from torch import Tensor
 
-from cloudkit.images import read_unit
+from cloudkit.imaging.images import read_unit
 from cloudkit.scoring.metrics import psnr, ssim
 from cloudkit.scoring.protocols import PROTOCOLS, Protocol, score
 from tests.cloudkit.scoring.references import EXACT, REFERENCES, SIX_DB, SIZE, arrays, raw, scene
@@ -20,7 +20,11 @@ from tests.cloudkit.scoring.references import EXACT, REFERENCES, SIX_DB, SIZE, a
 def test_plain_is_the_metrics_of_clamped_images() -> None:
     restored, clear = raw(SIZE)
     pair = restored.clamp(0, 1)[None], clear[None]
-    expected = {"psnr": psnr(*pair).item(), "ssim": ssim(*pair).item(), "ssim_gaussian": ssim(*pair, gaussian=True).item()}
+    expected = {
+        "psnr": psnr(*pair).item(),
+        "ssim": ssim(*pair).item(),
+        "ssim_gaussian": ssim(*pair, gaussian=True).item(),
+    }
     assert score("plain", restored, clear) == pytest.approx(expected, abs=1e-12)
 
 
@@ -28,12 +32,14 @@ def test_plain_is_the_metrics_of_clamped_images() -> None:
 @pytest.mark.parametrize("seed", range(3))
 def test_the_official_map_adds_six_db(size: int, seed: int) -> None:
     pair = scene(size, seed=seed)
-    assert score("thiefcloud", *pair)["psnr"] - score("plain", *pair)["psnr"] == pytest.approx(SIX_DB, abs=1e-9)
+    assert score("thiefcloud", *pair)["psnr"] - score("plain", *pair)["psnr"] == pytest.approx(
+        SIX_DB, abs=1e-9
+    )
     assert pytest.approx(6.0206, abs=1e-5) == SIX_DB
 
 
 def test_the_official_clamp_spares_negative_values_alone() -> None:
-    """Above 1 both clamp alike and the six dB hold; a value below 0 stays an error there, down to -1, and costs more."""
+    """Above 1 both clamp alike. A value below 0 stays an error there, down to -1."""
     restored, clear = scene(SIZE)
     above, below, far_below = (restored.clone() for _ in range(3))
     above[:, 10, :] = 1.5
@@ -42,6 +48,7 @@ def test_the_official_clamp_spares_negative_values_alone() -> None:
         name: score("thiefcloud", image, clear)["psnr"] - score("plain", image, clear)["psnr"]
         for name, image in {"above": above, "below": below, "far below": far_below}.items()
     }
+
     assert gain["above"] == pytest.approx(SIX_DB, abs=1e-9)
     assert gain["below"] < SIX_DB - 1
     assert gain["far below"] == pytest.approx(gain["below"], abs=1e-12)
@@ -68,7 +75,10 @@ def test_dehazeformer_differs_from_plain_by_pooling_alone() -> None:
 
 def test_pooling_of_512_is_a_mean_of_four() -> None:
     restored, clear = scene(512)
-    halved = [torch.from_numpy(block_reduce(image.numpy(), (1, 2, 2), np.mean)) for image in (restored, clear)]
+    halved = [
+        torch.from_numpy(block_reduce(image.numpy(), (1, 2, 2), np.mean))
+        for image in (restored, clear)
+    ]
     for protocol in ("dehazeformer", "thiefcloud"):
         expected = score(protocol, halved[0], halved[1])["ssim"]
         assert score(protocol, restored, clear)["ssim"] == pytest.approx(expected, abs=1e-6)
@@ -82,17 +92,24 @@ def test_halved_contrast_lifts_ssim(size: int, seed: int) -> None:
 
 
 def gray_levels(first: np.ndarray, second: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Gray images of these levels."""
-    images = [torch.from_numpy(levels).expand(3, -1, -1).double() / 255 for levels in (first, second)]
+    """Return gray images of these levels."""
+    images = [
+        torch.from_numpy(levels).expand(3, -1, -1).double() / 255 for levels in (first, second)
+    ]
     return images[0], images[1]
 
 
 def test_the_range_of_y_alone_adds_1_32_db() -> None:
     gain = 20 * math.log10(255 / 219)
     random = np.random.default_rng(0)
-    exact = [85 * random.integers(0, 4, (32, 32)) for _ in range(2)]  # 16, 89, 162, 235: nothing is rounded
+    exact = [
+        85 * random.integers(0, 4, (32, 32)) for _ in range(2)
+    ]  # 16, 89, 162, 235: nothing is rounded
     pair = gray_levels(exact[0], exact[1])
-    assert score("matlab-y", *pair)["psnr"] - score("plain", *pair)["psnr"] == pytest.approx(gain, abs=1e-9)
+    assert score("matlab-y", *pair)["psnr"] - score("plain", *pair)["psnr"] == pytest.approx(
+        gain, abs=1e-9
+    )
+
     rounded = [random.integers(0, 256, (64, 64)) for _ in range(2)]
     pair = gray_levels(rounded[0], rounded[1])
     difference = score("matlab-y", *pair)["psnr"] - score("plain", *pair)["psnr"]
@@ -101,7 +118,7 @@ def test_the_range_of_y_alone_adds_1_32_db() -> None:
 
 
 def y_error(colour: tuple[float, float, float]) -> float:
-    """How far Y of a colour lies above that of black, in levels, from the PSNR."""
+    """Return the difference of Y of a colour from that of black, in levels, from the PSNR."""
     image = torch.tensor(colour, dtype=torch.float64).view(3, 1, 1).expand(3, 16, 16) / 255
     return 255 * 10 ** (-score("matlab-y", image, torch.zeros(3, 16, 16))["psnr"] / 20)
 
@@ -123,7 +140,7 @@ def test_y_as_matlab_rounds_it(colour: tuple[float, float, float], y: int) -> No
 
 @cache
 def halves() -> list[tuple[int, int, int]]:
-    """Colours whose Y lies exactly half way between two levels: 299 R + 587 G + 114 B is 42500 or 127500."""
+    """Return colours with Y half way between levels: 299 R + 587 G + 114 B is 42500 or 127500."""
     grid = np.arange(256)
     luma = 299 * grid[:64, None, None] + 587 * grid[None, :, None] + 114 * grid[None, None, :]
     return [(int(r), int(g), int(b)) for r, g, b in np.argwhere(np.isin(luma, (42500, 127500)))]
@@ -157,7 +174,9 @@ def test_sui_truncates_and_keeps_8_bit_images() -> None:
     levels = torch.arange(256, dtype=torch.float32).view(1, 16, 16).expand(3, -1, -1)
     clear = levels / 255
     assert score("sui", (levels + 0.9).clamp(max=255) / 255, clear)["psnr"] == math.inf
-    assert score("sui", (levels - 0.1) / 255, clear)["psnr"] == pytest.approx(20 * math.log10(255), abs=0.02)
+    assert score("sui", (levels - 0.1) / 255, clear)["psnr"] == pytest.approx(
+        20 * math.log10(255), abs=0.02
+    )
 
 
 @pytest.mark.parametrize("level", [0, 1, 51, 77, 128, 254, 255])
@@ -170,8 +189,12 @@ def test_sui_resizes_a_flat_image_without_losing_a_level(level: int) -> None:
 def test_sui_reduces_what_is_larger_than_256() -> None:
     restored, clear = scene(256)
     doubled = [image.repeat_interleave(2, 1).repeat_interleave(2, 2) for image in (restored, clear)]
-    assert score("sui", restored, clear)["psnr"] == pytest.approx(REFERENCES["sui"](*arrays(restored, clear))["psnr"], abs=1e-9)
-    assert score("sui", doubled[0], doubled[1])["psnr"] > score("sui", restored, clear)["psnr"] + 0.01  # its filter is wider
+    assert score("sui", restored, clear)["psnr"] == pytest.approx(
+        REFERENCES["sui"](*arrays(restored, clear))["psnr"], abs=1e-9
+    )
+    assert (
+        score("sui", doubled[0], doubled[1])["psnr"] > score("sui", restored, clear)["psnr"] + 0.01
+    )  # its filter is wider
 
 
 def test_rsdformer_is_blind_to_the_border() -> None:
@@ -187,24 +210,31 @@ def test_rsdformer_is_blind_to_the_border() -> None:
 def test_rsdformer_takes_the_mean_over_bands_of_db() -> None:
     clear = torch.full((3, SIZE, SIZE), 0.5)
     restored = clear + torch.tensor([0.1, 0.01, 0.001]).view(3, 1, 1)
-    assert score("rsdformer", restored, clear)["psnr"] == pytest.approx((20 + 40 + 60) / 3, abs=1e-3)
+    assert score("rsdformer", restored, clear)["psnr"] == pytest.approx(
+        (20 + 40 + 60) / 3, abs=1e-3
+    )
     assert score("plain", restored, clear)["psnr"] < 25
 
 
 def assert_pattern(means: dict[str, dict[str, float]]) -> None:
-    """How scores of the same results lie to each other: official 6 dB up, Y more than 1.3 dB up, pooled SSIM high."""
+    """Assert how protocols relate: official 6 dB up, Y more than 1.3 dB up, pooled SSIM high."""
     plain = means["plain"]
     assert means["dehazeformer"]["psnr"] == pytest.approx(plain["psnr"], abs=1e-9)
     assert means["thiefcloud"]["psnr"] == pytest.approx(plain["psnr"] + SIX_DB, abs=1e-9)
     assert means["matlab-y"]["psnr"] > plain["psnr"] + 1.3
-    assert plain["ssim_gaussian"] + 0.02 < means["dehazeformer"]["ssim"] < means["thiefcloud"]["ssim"]
+    assert (
+        plain["ssim_gaussian"] + 0.02 < means["dehazeformer"]["ssim"] < means["thiefcloud"]["ssim"]
+    )
     assert plain["ssim_gaussian"] < means["matlab-y"]["ssim"] < means["dehazeformer"]["ssim"]
 
 
 def means_over(pairs: list[tuple[Tensor, Tensor]]) -> dict[str, dict[str, float]]:
-    """The mean scores of each exact protocol."""
-    rows = {name: [score(name, *pair) for pair in pairs] for name in EXACT}
-    return {name: {metric: float(np.mean([row[metric] for row in all_])) for metric in all_[0]} for name, all_ in rows.items()}
+    """Return the mean scores of each exact protocol."""
+    means: dict[str, dict[str, float]] = {}
+    for name in EXACT:
+        rows = [score(name, *pair) for pair in pairs]
+        means[name] = {metric: float(np.mean([row[metric] for row in rows])) for metric in rows[0]}
+    return means
 
 
 def test_the_pattern_on_generated_images() -> None:
@@ -213,13 +243,18 @@ def test_the_pattern_on_generated_images() -> None:
     assert means["plain"]["ssim"] > means["plain"]["ssim_gaussian"]
 
 
-@pytest.mark.skipif("THIEFCLOUD_DATA" not in os.environ, reason="THIEFCLOUD_DATA names no folder of real images")
+@pytest.mark.skipif(
+    "THIEFCLOUD_DATA" not in os.environ, reason="THIEFCLOUD_DATA names no folder of real images"
+)
 def test_the_pattern_on_thick_haze() -> None:
-    """The cloudy images, each band stretched to the mean and the spread of the clear one: a crude removal."""
+    """Stretch each band of the cloudy images to mean and deviation of the clear one."""
     root = Path(os.environ["THIEFCLOUD_DATA"]) / "SateHaze1k_thick_512"
     pairs = []
     for path in sorted((root / "cloudy").iterdir()):
         cloudy, clear = read_unit(path), read_unit(root / "clear" / path.name)
-        unit = (cloudy - cloudy.mean((1, 2), keepdim=True)) / cloudy.std((1, 2), keepdim=True)
-        pairs.append(((unit * clear.std((1, 2), keepdim=True) + clear.mean((1, 2), keepdim=True)).clamp(0, 1), clear))
+        mean, deviation = cloudy.mean((1, 2), keepdim=True), cloudy.std((1, 2), keepdim=True)
+        unit = (cloudy - mean) / deviation
+        mean, deviation = clear.mean((1, 2), keepdim=True), clear.std((1, 2), keepdim=True)
+        pairs.append(((unit * deviation + mean).clamp(0, 1), clear))
+
     assert_pattern(means_over(pairs))

@@ -17,7 +17,7 @@ def ends(values: list[float]) -> tuple[float, float]:
 
 
 def test_as_resampled_by_numpy() -> None:
-    """Another generator and another way to draw give the same ends, to the noise of 10,000 resamples."""
+    """Another generator gives the same ends, up to the noise of 10,000 resamples."""
     generator = np.random.default_rng(5)
     sample = generator.gamma(2, size=40)
     means = sample[generator.integers(0, 40, (200_000, 40))].mean(axis=1)
@@ -28,11 +28,13 @@ def test_as_resampled_by_numpy() -> None:
 def test_near_the_normal_interval_for_many_values() -> None:
     sample = np.random.default_rng(1).normal(30, 4, 400)
     half = 1.96 * sample.std(ddof=1) / math.sqrt(400)
-    assert ends(sample.tolist()) == pytest.approx((sample.mean() - half, sample.mean() + half), abs=0.1 * half)
+    assert ends(sample.tolist()) == pytest.approx(
+        (sample.mean() - half, sample.mean() + half), abs=0.1 * half
+    )
 
 
 def test_coverage_on_simulated_data() -> None:
-    """The mean that the data were drawn around lies inside 95 of 100 times; intervals of 30 values fall a little short."""
+    """The true mean lies inside 95 of 100 times; intervals of 30 values are a little short."""
     generator = np.random.default_rng(2)
     inside = 0
     for _ in range(200):
@@ -57,7 +59,9 @@ def test_the_same_in_every_run_and_order() -> None:
 def test_inside_the_values_and_moved_with_them(values: list[int], shift: int) -> None:
     low, high = ends([float(value) for value in values])
     assert min(values) <= low <= high <= max(values)
-    assert ends([float(value + shift) for value in values]) == pytest.approx((low + shift, high + shift), abs=1e-9)
+    assert ends([float(value + shift) for value in values]) == pytest.approx(
+        (low + shift, high + shift), abs=1e-9
+    )
 
 
 def test_few_and_constant_values() -> None:
@@ -68,7 +72,7 @@ def test_few_and_constant_values() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.inf, -math.inf, math.nan])
-def test_infinite_values_are_refused(bad: float) -> None:
+def test_infinite_values_are_rejected(bad: float) -> None:
     with pytest.raises(ValueError, match="not finite"):
         interval([1.0, bad, 2.0])
     with pytest.raises(ValueError, match="not finite"):
@@ -92,8 +96,12 @@ def test_paired_is_the_interval_of_the_differences() -> None:
 
 def test_paired_sees_no_difference_in_noise() -> None:
     generator = np.random.default_rng(6)
-    ours, theirs = ({str(n): float(value) for n, value in enumerate(generator.normal(28, 1, 60))} for _ in range(2))
+    ours, theirs = (
+        {str(n): float(value) for n, value in enumerate(generator.normal(28, 1, 60))}
+        for _ in range(2)
+    )
     assert not paired(ours, theirs).excludes_zero
+
     equal = paired(ours, ours)
     assert equal == (0, 0, 0, 60)
     assert not equal.excludes_zero
@@ -101,7 +109,14 @@ def test_paired_sees_no_difference_in_noise() -> None:
 
 @pytest.mark.parametrize(
     ("low", "high", "expected"),
-    [(0.1, 0.2, True), (-0.2, -0.1, True), (-0.1, 0.1, False), (0.0, 0.1, False), (-0.1, 0.0, False), (None, None, False)],
+    [
+        (0.1, 0.2, True),
+        (-0.2, -0.1, True),
+        (-0.1, 0.1, False),
+        (0.0, 0.1, False),
+        (-0.1, 0.0, False),
+        (None, None, False),
+    ],
 )
 def test_excludes_zero(low: float | None, high: float | None, expected: bool) -> None:
     assert Comparison(0.1, low, high, 3).excludes_zero is expected
@@ -115,11 +130,16 @@ def test_paired_takes_the_common_names() -> None:
 
 
 def test_paired_without_common_names() -> None:
-    with pytest.raises(UserError, match=r"no image in common \(a1 and b7\), expected scores of the same images"):
+    with pytest.raises(
+        UserError, match=r"no image in common \(a1 and b7\), expected scores of the same images"
+    ):
         paired({"a1": 1.0}, {"b7": 1.0})
+
     with pytest.raises(UserError, match=r"no image in common \(none and b7\)"):
         paired({}, {"b7": 1.0})
-    with pytest.raises(UserError, match="each of the 2 common images has a value that is not finite"):
+    with pytest.raises(
+        UserError, match="each of the 2 common images has a value that is not finite"
+    ):
         paired({"a": math.inf, "b": 1.0}, {"a": 1.0, "b": math.inf})
 
 
@@ -147,6 +167,7 @@ def test_thirds_are_even_and_ordered(values: list[float]) -> None:
     assert sum(sizes) == len(values)
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[0] - sizes[2] <= 1
+
     for group in range(2):
         below = [value for value, g in zip(values, groups, strict=True) if g <= group]
         above = [value for value, g in zip(values, groups, strict=True) if g > group]

@@ -1,0 +1,69 @@
+"""Training batches of the prior: crops of cloudy images with their thickness maps."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cloudkit.data.crops import CropDataset
+from cloudkit.data.sampling import SampleIndex
+from cloudkit.data.stores import Store
+from cloudkit.processes import Processes
+from scpm.data import PriorData
+
+Batch = tuple[Tensor, Tensor]  # cloudy (N, 3, H, W) and thickness (N, 1, H, W)
+
+
+class PriorCrops(Dataset[Batch]):
+    """Training crops, which are read into memory once and made into whole batches.
+
+    Args:
+        data: the images.
+        crop: side of the crops in pixels.
+        store: memory for the images.
+        processes: the processes; batches lie on the device of this one.
+    """
+
+    def __init__(self, data: PriorData, *, crop: int, store: Store, processes: Processes) -> None:
+        files = list(dict.fromkeys(sample.files for sample in data.train))
+        numbers = {paths: number for number, paths in enumerate(files)}
+        self._stored = [numbers[sample.files] for sample in data.train]
+        self._samples, self._simulate = data.train, data.simulate
+        self._has_maps = len(files[0]) == 2
+        self._crops = CropDataset(
+            files,
+            (3, 1)[: len(files[0])],
+            crop,
+            processes.device,
+            store=store,
+            show_progress=processes.is_main,
+        )
+        self.note = self._crops.note
+
+    def __len__(self) -> int:
+        """Return the number of samples of a pass."""
+        return len(self._samples)
+
+    def __getitem__(self, sample: SampleIndex) -> Batch:
+        """Return one sample: cloudy (3, crop, crop) and thickness (1, crop, crop)."""
+        cloudy, thickness = self.__getitems__([sample])
+        return cloudy[0], thickness[0]
+
+    def __getitems__(self, samples: Sequence[SampleIndex]) -> Batch:
+        """Return a batch, float32 in [0, 1]. Clear images without clouds have the thickness 0."""
+        stored = [replace(sample, index=self._stored[sample.index]) for sample in samples]
+        crops = self._crops.__getitems__(stored)
+        if self._has_maps:
+            return crops[0], crops[1]
+
+        cloudy, thickness = crops[0], torch.zeros_like(crops[0][:, :1])
+        covered = []
+        for number, sample in enumerate(samples):
+            if self._samples[sample.index].simulated:
+                covered.append(number)
+        if covered:
+            seeds = [samples[number].seed() for number in covered]
+            cloudy[covered], thickness[covered] = self._simulate(cloudy[covered], seeds)
+        return cloudy, thickness

@@ -1,0 +1,1 @@
+"""Simulated thin clouds, and the opacity of real ones."""

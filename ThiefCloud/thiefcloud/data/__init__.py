@@ -1,0 +1,1 @@
+"""Images of ThiefCloud: options, datasets, training batches."""

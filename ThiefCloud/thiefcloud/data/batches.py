@@ -1,0 +1,189 @@
+"""Training batches: random crops of cloudy and clear images, some under simulated clouds."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cloudkit.data.crops import CropDataset
+from cloudkit.data.sampling import SampleIndex, StepSampler
+from cloudkit.data.stores import Store
+from cloudkit.imaging.images import read_unit
+from cloudkit.memory import send
+from cloudkit.processes import Processes
+from scpm.data import Simulator
+from thiefcloud.data.datasets import Data
+from thiefcloud.data.opaque import keep_opaque_clouds, keep_simulated_opaque, lay_opaque_clouds
+
+Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
+_OPAQUE, _JITTER = 1, 2  # uses of a sample's randomness, beside its crop and its simulated cloud
+_OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
+_LEVELS = 255  # of simulated images: in finer ones a network would see through opaque cloud
+
+# Whole images, for the coarsest step of the inversion.
+_WHOLE = 9  # number in place of a phase, so that they share no randomness with batches
+_EACH, _FEWEST, _MOST = 2, 256, 3072  # images for each training pair, and limits of all
+_LARGE = 512  # side in pixels from which an image is also used at half scale
+
+
+class CloudyCrops(Dataset[Batch]):
+    """Training crops, which are read into memory once and made into whole batches.
+
+    Args:
+        data: the dataset.
+        crop: side of the crops in pixels.
+        store: memory for the images.
+        processes: the processes; batches lie on the device of this one.
+        opaque: fraction of the crops that opaque clouds are laid over.
+        jitter: strength of the random changes of brightness and colour (`jittered`).
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        *,
+        crop: int,
+        store: Store,
+        processes: Processes,
+        opaque: float = 0.0,
+        jitter: float = 0.0,
+    ) -> None:
+        files = list(dict.fromkeys((pair.cloudy, pair.clear) for pair in data.train))
+        numbers = {pair: number for number, pair in enumerate(files)}
+        self._stored = [numbers[pair.cloudy, pair.clear] for pair in data.train]
+        self._pairs = data.train
+        self._crops = CropDataset(
+            files, (3, 3), crop, processes.device, store=store, show_progress=processes.is_main
+        )
+        self.note = self._crops.note
+        self._simulate, self._opaque, self._jitter = data.simulate, opaque, jitter
+
+    def __len__(self) -> int:
+        """Return the number of samples of a pass."""
+        return len(self._pairs)
+
+    def sampler(self, phase: int, batch: int, *, seed: int, processes: Processes) -> StepSampler:
+        """Return the batch sampler of a phase; see `StepSampler`."""
+        return StepSampler(len(self), batch, seed=seed, phase=phase, processes=processes)
+
+    def __getitem__(self, sample: SampleIndex) -> Batch:
+        """Return one sample: cloudy and clear, each (3, crop, crop)."""
+        cloudy, clear = self.__getitems__([sample])
+        return cloudy[0], clear[0]
+
+    def __getitems__(self, samples: Sequence[SampleIndex]) -> Batch:
+        """Return a batch: cloudy and clear, each (N, 3, crop, crop), float32 in [0, 1]."""
+        # Cut the crops.
+        pairs = [self._pairs[sample.index] for sample in samples]
+        stored = [replace(sample, index=self._stored[sample.index]) for sample in samples]
+        cloudy, clear = self._crops.__getitems__(stored)
+
+        # Change brightness and colour.
+        if self._jitter:
+            cloudy, clear = jittered(cloudy, clear, samples, self._jitter)
+
+        # Keep opaque cloud of real pairs.
+        for number, pair in enumerate(pairs):
+            if pair.keep_opaque:
+                clear[number] = keep_opaque_clouds(cloudy[number], clear[number])
+
+        # Simulate thin clouds.
+        covered = [number for number, pair in enumerate(pairs) if pair.simulated]
+        if covered:
+            seeds = [samples[number].seed() for number in covered]
+            under_clouds = clouded(cloudy[covered], clear[covered], seeds, self._simulate)
+            cloudy[covered], clear[covered] = under_clouds
+
+        # Lay opaque clouds over both.
+        return overcast(cloudy, clear, samples, self._opaque)
+
+
+def clouded(cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator) -> Batch:
+    """Lay simulated clouds over cloudy images. The truth keeps them where they are opaque.
+
+    The result is rounded to 8 bits, as real images are.
+    """
+    clouds = simulate(cloudy, seeds)
+    rounded = clouds.cloudy.mul(_LEVELS).round_().div_(_LEVELS)
+    return rounded, keep_simulated_opaque(clouds, clear)
+
+
+def overcast(
+    cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], fraction: float
+) -> Batch:
+    """Lay opaque clouds over both images of a fraction of the pairs."""
+    chosen = []
+    for number, sample in enumerate(samples):
+        if fraction > np.random.default_rng(sample.seed(_OPAQUE)).random():
+            chosen.append(number)
+    if chosen:
+        seeds = [samples[number].seed(_OPAQUE) for number in chosen]
+        both = lay_opaque_clouds(cloudy[chosen], clear[chosen], seeds)
+        cloudy[chosen], clear[chosen] = both
+    return cloudy, clear
+
+
+def jittered(
+    cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], strength: float
+) -> Batch:
+    """Change the colours of pairs, both images alike: each band times a random factor.
+
+    The scattering model still holds, because the factor scales ground and cloud alike.
+
+    Args:
+        cloudy: (N, bands, H, W) in [0, 1].
+        clear: the same. Both results lie in [0, 1] too: no factor makes a band brighter than 1.
+        samples: N, whose randomness is used.
+        strength: standard deviation of the logarithm of the factor that the bands share.
+    """
+    bands = clear.shape[1]
+    normal = []
+    for sample in samples:
+        normal.append(np.random.default_rng(sample.seed(_JITTER)).standard_normal(1 + bands))
+    drawn = send(torch.tensor(np.array(normal), dtype=torch.float32), clear.device)
+    factors = torch.exp(strength * (drawn[:, :1] + _OWN_COLOUR * drawn[:, 1:]))[..., None, None]
+
+    brightest = torch.maximum(cloudy.amax((2, 3), keepdim=True), clear.amax((2, 3), keepdim=True))
+    factors = torch.minimum(factors, 1 / brightest.clamp_min(1e-6))
+    return (cloudy * factors).clamp_max_(1), (clear * factors).clamp_max_(1)
+
+
+class WholeImages:
+    """Whole training pairs, one by one, for the coarsest step of the inversion.
+
+    Args:
+        data: the dataset.
+        seed: of the choice.
+        device: device of the images.
+        opaque: fraction of the images that opaque clouds are laid over.
+    """
+
+    def __init__(self, data: Data, *, seed: int, device: torch.device, opaque: float = 0.0) -> None:
+        self._data, self._seed, self._device, self._opaque = data, seed, device, opaque
+
+    def __len__(self) -> int:
+        """Return the number of images, which is enough for the fit."""
+        return min(max(_EACH * len(self._data.train), _FEWEST), _MOST)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Yield cloudy and clear, each (1, 3, H, W), large images at half scale too."""
+        return map(self._pair, range(len(self)))
+
+    def _pair(self, number: int) -> Batch:
+        sample = SampleIndex(number, (self._seed, _WHOLE, number))
+        random = sample.generator()
+        pair = self._data.train[int(random.integers(len(self._data.train)))]
+        cloudy = read_unit(pair.cloudy, bands=3)[None].to(self._device)
+        clear = read_unit(pair.clear, bands=3)[None].to(self._device)
+
+        if min(clear.shape[-2:]) >= _LARGE and random.integers(2):
+            cloudy, clear = F.avg_pool2d(cloudy, 2), F.avg_pool2d(clear, 2)
+        if pair.keep_opaque:
+            clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
+        if pair.simulated:
+            cloudy, clear = clouded(cloudy, clear, [sample.seed()], self._data.simulate)
+        return overcast(cloudy.clone(), clear.clone(), [sample], self._opaque)

@@ -1,0 +1,1 @@
+"""Use of trained networks: files of weights, and images restored with them."""

@@ -1,0 +1,144 @@
+"""Options of test.py, compare.py and predict.py, the scripts that use trained weights."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from cloudkit.scoring.comparison import UNTOUCHED, Format
+from cloudkit.scoring.measures import MeasureNames
+from cloudkit.scoring.protocols import Protocol
+from cloudkit.script.checks import require_apart, require_positive
+from cloudkit.script.command_line import RUNS
+from thiefcloud.data.options import DataOptions
+from thiefcloud.inference.released import RELEASED
+from thiefcloud.paths import OUT
+
+GENERAL = RELEASED["general"].path
+
+
+def default_checkpoint() -> Path:
+    """Return the user's own trained weights, or the released general ones if there are none."""
+    own = OUT / "best.pt"
+    return own if own.exists() else GENERAL
+
+
+@dataclass(frozen=True)
+class TestOptions(DataOptions):
+    """Scoring of ThiefCloud, or of images that another method restored."""
+
+    checkpoint: Path = field(default_factory=default_checkpoint)
+    """Weights: the name of released ones (general, rice1, rice2), a best.pt of ThiefCloud/train.py,
+    or a file of the official code. Default: runs/thiefcloud/best.pt if it exists, else the released
+    checkpoints/thiefcloud-general.safetensors."""
+    flips: bool = False
+    """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
+    eight times slower."""
+    restored: Path | None = None
+    """Folder of restored images to score, named as the pairs are, instead of a network's."""
+    baseline: Literal["dark-channel"] | None = None
+    """Method without training to score instead of a network. dark-channel: the dark channel prior
+    with guided filter."""
+    method: str | None = None
+    """Name of the method in tables. Default: the name of --baseline, or the path of --checkpoint or
+    --restored."""
+    protocol: Protocol | Literal["all"] = "plain"
+    """Rules for PSNR and SSIM, which ThiefCloud/SCORES.md explains. plain is always reported beside
+    any other."""
+    measures: MeasureNames = ()
+    """More metrics to report."""
+    duplicates: Path | None = None
+    """List of test images that are also in training, as leaked.txt of an audit; adds means without
+    them."""
+    versus: Path | None = None
+    """metrics.csv of another run on the same images; adds the mean differences and their 95 %
+    intervals."""
+    out: Path = RUNS / "test"
+    """Folder for metrics.json, metrics.csv, restored images and panels; overwrites files of equal
+    name."""
+    panels: int = 12
+    """Number of panel pictures (cloudy, thickness, restored, clear) to write, from the first image
+    on; -1: all."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        super().__post_init__()
+        if self.dataset in ("simulated", "clear"):  # their folders are searched recursively
+            require_apart(self.out, self.root)
+        if self.method == UNTOUCHED:
+            raise ValueError(
+                f"--method {UNTOUCHED} is the name of the cloudy images in tables; choose another."
+            )
+
+        if self.baseline and self.restored:
+            raise ValueError(
+                f"--baseline {self.baseline} and --restored {self.restored} are two methods; score "
+                "one at a time."
+            )
+        if self.flips and (self.baseline or self.restored):
+            raise ValueError(
+                "--flips is for networks; leave it out with --baseline and --restored."
+            )
+
+    @property
+    def title(self) -> str:
+        """Name of the method in tables."""
+        if self.method:
+            return self.method
+        return "dark channel prior" if self.baseline else str(self.restored or self.checkpoint)
+
+
+@dataclass(frozen=True)
+class CompareOptions:
+    """Results to put into one table."""
+
+    files: tyro.conf.Positional[tuple[Path, ...]]
+    """Files metrics.json that test.py wrote."""
+    format: Format = "markdown"
+    """Format of the table."""
+    protocol: Protocol | Literal["all"] = "all"
+    """Protocol whose scores are shown."""
+    intervals: bool = False
+    """Add the 95 % intervals of the means."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if not self.files:
+            raise ValueError("no files are given, expected at least one metrics.json of test.py.")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """Images of your own to restore."""
+
+    inputs: tyro.conf.Positional[tuple[Path, ...]]
+    """Images, and folders of images."""
+    checkpoint: Path = GENERAL
+    """Weights: the name of released ones (general, rice1, rice2), a best.pt of ThiefCloud/train.py,
+    or a file of the official code."""
+    out: Path = RUNS / "predict"
+    """Folder for the restored images. Images of 8 bits, and gray ones, become PNG; TIFF stays TIFF;
+    colour of 16 bits becomes TIFF."""
+    flips: bool = False
+    """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
+    eight times slower."""
+    thickness: bool = False
+    """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque."""
+    peak: float | None = None
+    """Stored value that means 1 (white); 10000 is usual for reflectance. Default: 255 for 8 bits,
+    65535 for 16."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:1, ..."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        if not self.inputs:
+            raise ValueError(
+                "no inputs are given, expected at least one image or folder to restore."
+            )
+
+        if self.peak is not None:
+            require_positive(peak=self.peak)

@@ -1,0 +1,101 @@
+"""Restoration of images of any size."""
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from cloudkit.imaging.padding import at_any_size, check_unit_images
+from scpm import FACTOR
+from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.network.statistics import fill, has_data, image_statistics
+
+
+def restore(model: RemovalNetwork, image: Tensor, *, flips: bool = False) -> Tensor:
+    """Remove thin cloud from one image or a batch.
+
+    Args:
+        model: the network, on any device.
+        image: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
+        flips: restore all eight flipped and rotated forms of the image and take the mean: a little
+            better, eight times slower.
+
+    Returns:
+        The restored image, clamped to [0, 1], with the shape, dtype and device of `image`.
+
+    Raises:
+        ValueError: an image of another type, shape or range.
+    """
+    return restore_and_detect(model, image, flips=flips)[0]
+
+
+def restore_and_detect(
+    model: RemovalNetwork, image: Tensor, *, raw: bool = False, flips: bool = False
+) -> tuple[Tensor, Tensor]:
+    """Remove thin cloud, and return the thickness map that guided the removal.
+
+    Args:
+        model: as in `restore`.
+        image: as in `restore`.
+        raw: keep restored values outside [0, 1], because some protocols score them.
+        flips: as in `restore`.
+
+    Returns:
+        The restored image, as `restore` returns it unless raw, and the thickness map (1, H, W) or
+        (N, 1, H, W), clamped to [0, 1].
+
+    Raises:
+        ValueError: an image of another type, shape or range.
+    """
+    check_unit_images(image)
+    statistics = scene_statistics(model, image)
+
+    def maps_of(batch: Tensor) -> list[Tensor]:
+        result = model(batch, statistics=statistics)
+        return [result.restored, result.thickness]
+
+    outputs_of = partial(in_all_orientations, maps_of) if flips else maps_of
+    restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
+    return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)
+
+
+def scene_statistics(model: RemovalNetwork, image: Tensor) -> Tensor | None:
+    """Compute the statistics of whole images for the inversion of a network.
+
+    Args:
+        model: the network, on any device.
+        image: (C, H, W) or (N, C, H, W).
+
+    Returns:
+        (N, C, 11), float32, on the network's device. None if the network has no inversion.
+    """
+    if model.inversion is None:
+        return None
+    batch = image if image.ndim == 4 else image[None]
+    # Not in the network's dtype: sums over an image leave the range of float16.
+    batch = batch.to(next(model.parameters()).device, torch.float32)
+    return image_statistics(fill(batch, has_data(batch)))
+
+
+def in_all_orientations(maps_of: Callable[[Tensor], list[Tensor]], batch: Tensor) -> list[Tensor]:
+    """Average the maps of the eight flipped and rotated forms of a batch.
+
+    Args:
+        maps_of: function of a batch (N, C, H, W) that returns maps (N, any, H, W).
+        batch: (N, C, H, W).
+
+    Returns:
+        The mean of each map, after it is rotated and flipped back.
+    """
+    sums: list[Tensor] = []
+    for rotations in range(4):
+        for flipped, form in ((False, batch), (True, batch.flip(-1))):
+            maps = []
+            for one in maps_of(torch.rot90(form, rotations, (-2, -1))):
+                upright = torch.rot90(one, -rotations, (-2, -1))
+                maps.append(upright.flip(-1) if flipped else upright)
+
+            sums = list(map(torch.add, sums, maps)) if sums else maps
+
+    return [total / 8 for total in sums]

@@ -1,0 +1,154 @@
+"""Base class of all networks that remove cloud: everything that scripts and files ask of them."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+from torch import Tensor, nn
+
+from scpm import PRIOR_WIDTH, SCPM, Prior
+from thiefcloud.network.inversion import Inversion
+
+
+class Restoration(NamedTuple):
+    """Outputs of a network, all at full resolution and raw, so not clamped."""
+
+    restored: Tensor
+    """(N, C, H, W): the image without cloud, from level 1."""
+    half: Tensor | None
+    """(N, C, H, W): the same from level 2; only for supervision."""
+    quarter: Tensor | None
+    """(N, C, H, W): the same from level 3; only for supervision."""
+    thickness: Tensor
+    """(N, 1, H, W): the prior's thickness map, 0 clear, 1 opaque."""
+
+
+class NoPrior(nn.Module):
+    """Placeholder for SCPM that knows nothing of the cloud: it shows what a prior is worth.
+
+    Shape: images (N, in_channels, H, W) to a `Prior` of zeros.
+    """
+
+    config = None  # its entry in the config of a network
+
+    def __init__(self, in_channels: int = 3) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+
+    def forward(self, images: Tensor) -> Prior:
+        """Return zeros in the shapes of SCPM's outputs."""
+        n, _, height, width = images.shape
+        return Prior(
+            thickness=images.new_zeros(n, 1, height, width),
+            full=images.new_zeros(n, PRIOR_WIDTH, height, width),
+            half=images.new_zeros(n, PRIOR_WIDTH, height // 2, width // 2),
+            quarter=images.new_zeros(n, PRIOR_WIDTH, height // 4, width // 4),
+        )
+
+
+class RemovalNetwork(nn.Module, ABC):
+    """Network that removes cloud from images.
+
+    A subclass sets `kind`, `prior` and `inversion`, and defines `forward`.
+
+    Args:
+        in_channels: bands of input and output.
+        residual: learn what to add to the image instead of the clear image itself.
+        inversion: solve the scattering model first (`Inversion`); needs `residual`.
+
+    Shape: cloudy images (N, in_channels, H, W) in [0, 1] to a `Restoration`. H and W must be
+    multiples of 8; `restore` takes any size.
+
+    Raises:
+        ValueError: an inversion without `residual`.
+    """
+
+    kind: ClassVar[str]  # name in checkpoints and on the command line
+    prior: SCPM | NoPrior
+    inversion: Inversion | None
+
+    def __init__(self, in_channels: int, *, residual: bool, inversion: bool) -> None:
+        if inversion and not residual:
+            raise ValueError(
+                "inversion = True needs residual = True: the network adds to the inverted image."
+            )
+        super().__init__()
+
+        self.in_channels = in_channels
+        self.residual = residual
+        self.prior_frozen = False
+        self.config: dict[str, Any] = {
+            "in_channels": in_channels,
+            "residual": residual,
+            "inversion": inversion,
+        }
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], prior: SCPM | NoPrior | None = None) -> Self:
+        """Build a network.
+
+        Args:
+            config: the `config` of such a network.
+            prior: an existing prior, for a network that takes one. Default: built from `config`.
+        """
+        return cls(config["in_channels"], **switches_of(config))
+
+    @abstractmethod
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        """Restore cloudy images.
+
+        Args:
+            cloudy: (N, in_channels, H, W) in [0, 1].
+            supervision: return the outputs of levels 2 and 3 too, which only the loss needs.
+                Default: while training.
+            statistics: (N, in_channels, 11), for the inversion: `image_statistics` of the whole
+                scene if the images are parts of one.
+
+        Raises:
+            ValueError: H or W is no multiple of 8.
+        """
+
+    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
+        """Return the inverted images, or the cloudy ones of a network without inversion.
+
+        Values beyond [-0.5, 1.5] are mistakes, so the network does not see them.
+        """
+        if self.inversion is None:
+            return cloudy
+        inverted: Tensor = self.inversion(cloudy, prior, statistics)
+        return inverted.clamp(-0.5, 1.5)
+
+    def freeze_prior(self) -> Self:
+        """Stop the training of the prior: no gradients, and BatchNorm keeps its statistics."""
+        self.prior_frozen = True
+        self.prior.requires_grad_(False).eval()
+        return self
+
+    def tune_prior(self) -> Self:
+        """Let the prior learn from the removal.
+
+        Its thickness head stays as it is, because no term of the loss depends on it.
+        """
+        self.prior_frozen = False
+        self.prior.requires_grad_(True).train(self.training)
+        if isinstance(self.prior, SCPM):
+            self.prior.head.requires_grad_(False)
+        return self
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or eval mode; a frozen prior stays in eval mode."""
+        super().train(mode)
+        if self.prior_frozen:
+            self.prior.eval()
+        return self
+
+
+def switches_of(config: Mapping[str, Any]) -> dict[str, bool]:
+    """Return the switches that all networks share. Older configs lack some."""
+    switches = {}
+    for name in ("residual", "inversion"):
+        if name in config:
+            switches[name] = config[name]
+    return switches

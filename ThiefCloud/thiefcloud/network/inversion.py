@@ -1,0 +1,249 @@
+"""Guided inversion: the scattering model, solved for the clear image before the network begins.
+
+A cloud turns the clear image J into I = J t + A (1 - t), so J = k I + b with the gain k = 1 / t and
+the offset b = A (1 - k). Both change slowly from place to place. So a network on a grid of cells of
+4 pixels can estimate them: it has a large receptive field, costs little and can be trained long. It
+has three inputs:
+
+* cells: mean, deviation, least and largest value of each band within 4 x 4 pixels;
+* the guide: the thickness and the features of the cloud prior SCPM, averaged over the same cells;
+* statistics of the whole image, which tell an even haze that no neighbourhood shows.
+
+A U-Net writes the estimate from coarse to fine. The statistics give one gain and offset for the
+whole image. Each level of the decoder, from cells of 32 pixels to cells of 4, adds its correction.
+"""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from scpm import Prior
+from thiefcloud.network.statistics import (
+    CELL,
+    CELL_STATISTICS,
+    GUIDE,
+    STATISTICS,
+    cell_statistics,
+    fill,
+    guide,
+    has_data,
+    image_statistics,
+)
+
+_WIDTHS = (48, 96, 144, 192)  # channels of the levels, cells of 4, 8, 16 and 32 pixels
+_CONTEXT = 64  # hidden values of the whole image
+_SLOPE = 0.1  # of activations below 0
+_STEP = 0.25  # scale of the heads; without it their sum overshoots in the first steps of training
+_STEEPEST = 2.5  # logarithm of the largest gain, which is 12
+_CLOUD = 0.9  # brightness A of most clouds; the estimate adds a small rest to b = A (1 - k)
+
+
+class Inversion(nn.Module):
+    """Removal of the cloud that gain and offset can describe. Untrained it changes nothing.
+
+    It computes in float32 if its weights are of half precision, because rounded gains would show
+    as a colour cast.
+
+    Args:
+        bands: number of bands of the images.
+
+    Shape: images (N, bands, H, W) in [0, 1], H and W multiples of 8, and their `Prior`, to (N,
+    bands, H, W), not clamped.
+    """
+
+    def __init__(self, bands: int = 3) -> None:
+        super().__init__()
+        first, last = _WIDTHS[0], _WIDTHS[-1]
+        self.from_cells = nn.Conv2d(bands * CELL_STATISTICS, first, 1)
+        self.from_guide = nn.Conv2d(GUIDE, first, 1, bias=False)
+        self.from_image = nn.Sequential(
+            nn.Linear(bands * STATISTICS, _CONTEXT),
+            nn.ReLU(),
+            nn.Linear(_CONTEXT, _CONTEXT),
+            nn.ReLU(),
+        )
+
+        self.context_first = nn.Linear(_CONTEXT, first)
+        self.context_last = nn.Linear(_CONTEXT, last)
+        self.even = nn.Linear(_CONTEXT, 2 * bands)
+
+        self.encoders = _blocks()
+        self.downs = _pointwise(_WIDTHS[:-1], _WIDTHS[1:])
+        self.ups = _pointwise(_WIDTHS[1:], _WIDTHS[:-1])
+        self.decoders = _blocks()
+        self.heads = _pointwise(_WIDTHS, [2 * bands] * len(_WIDTHS))
+
+        # With zeros here a prior can join weights that were trained without one.
+        nn.init.zeros_(self.from_guide.weight)
+        for layer in (self.even, *self.heads):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, images: Tensor, prior: Prior, statistics: Tensor | None = None) -> Tensor:
+        """Invert images.
+
+        Args:
+            images: (N, bands, H, W). Pixels that are 0 in all bands hold no data: they are ignored,
+                and stay 0.
+            prior: the cloud prior's outputs for them.
+            statistics: (N, bands, 11), those of the whole scene if the images are parts of one.
+                Default: `image_statistics`.
+
+        Returns:
+            The inverted images, in the dtype of the weights.
+        """
+        stored = self.even.weight.dtype
+        dtype = torch.promote_types(stored, torch.float32)
+        if stored != dtype:
+            weights = {name: weight.to(dtype) for name, weight in self.named_parameters()}
+            inverted = functional_call(self, weights, (images, prior, statistics))
+            return inverted.to(stored)
+
+        # Autocast would round the gains too.
+        with torch.autocast(images.device.type, enabled=False):
+            images = images.to(dtype)
+            valid = has_data(images)
+            ground = fill(images, valid)
+            if statistics is None:
+                statistics = image_statistics(ground)
+            prior = Prior._make(part.to(dtype) for part in prior)
+            cells = cell_statistics(ground)
+            gain, offset = self.gain_and_offset(cells, guide(prior), statistics.to(dtype))
+
+            inverted = torch.addcmul(_to_pixels(offset), _to_pixels(gain), images)
+            return torch.where(valid, inverted, images)
+
+    def gain_and_offset(
+        self, cells: Tensor, guide: Tensor, statistics: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Estimate gain and offset of every cell, each (N, bands, h, w).
+
+        Args:
+            cells: `cell_statistics`, (N, 4 bands, h, w).
+            guide: `guide`, (N, 37, h, w).
+            statistics: `image_statistics`, (N, bands, 11).
+        """
+        context = self.from_image(_centred(statistics.flatten(1)))
+        features = (
+            self.from_cells(_centred(cells))
+            + self.from_guide(guide)
+            + _as_map(self.context_first(context))
+        )
+
+        skips: list[Tensor] = []
+        for level, encoder in enumerate(self.encoders):
+            if level > 0:
+                features = self.downs[level - 1](F.avg_pool2d(features, 2, ceil_mode=True))
+            features = encoder(features)
+            skips.append(features)
+
+        features = features + _as_map(self.context_last(context))
+        estimate = _as_map(self.even(context))
+        for level in reversed(range(len(_WIDTHS))):
+            if level < len(_WIDTHS) - 1:
+                features = skips[level] + self.ups[level](_upsample_to(skips[level], features))
+                estimate = _upsample_to(skips[level], estimate)
+            features = self.decoders[level](features)
+            estimate = estimate + self.heads[level](features)
+
+        return _gain_and_offset(estimate)
+
+    def even_gain_and_offset(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
+        """Estimate gain and offset of whole images by the coarsest step alone.
+
+        Args:
+            statistics: `image_statistics`, (N, bands, 11).
+
+        Returns:
+            Both (N, bands).
+        """
+        return _gain_and_offset(self.even(self.from_image(_centred(statistics.flatten(1)))))
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each place.
+
+    Shape: (N, width, h, w) to the same.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise features."""
+        normalised: Tensor = self.norm(features.permute(0, 2, 3, 1))
+        return normalised.permute(0, 3, 1, 2)
+
+
+class Block(nn.Module):
+    """Residual block of two 3x3 convolutions, which repeat the border so that it leaves no frame.
+
+    Shape: (N, width, h, w) to the same.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        # ReLU instead of LeakyReLU let decoders die if training images had even haze.
+        self.layers = nn.Sequential(
+            ChannelNorm(width),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate"),
+            nn.LeakyReLU(_SLOPE),
+            nn.Conv2d(width, width, 3, padding=1, padding_mode="replicate"),
+        )
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Add the output of the convolutions."""
+        return features + self.layers(features)
+
+
+def _blocks() -> nn.ModuleList:
+    """Build a block for each level."""
+    return nn.ModuleList(Block(width) for width in _WIDTHS)
+
+
+def _pointwise(inputs: Sequence[int], outputs: Sequence[int]) -> nn.ModuleList:
+    """Build a 1x1 convolution for each pair of input and output channels."""
+    return nn.ModuleList(map(_conv_1x1, inputs, outputs))
+
+
+def _conv_1x1(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 1)
+
+
+def _gain_and_offset(estimate: Tensor) -> tuple[Tensor, Tensor]:
+    """Turn the output of the heads, (N, 2 bands, ...), into gain and offset, each (N, bands, ...).
+
+    The bound of the gain is a soft one, because a hard one has no gradient beyond it.
+    """
+    log_gain, rest = (_STEP * estimate).chunk(2, dim=1)
+    gain = torch.exp(_STEEPEST * torch.tanh(log_gain / _STEEPEST))
+    return gain, _CLOUD * (1 - gain) + rest
+
+
+def _centred(values: Tensor) -> Tensor:
+    """Scale values in [0, 1] to a mean near 0 and a deviation near 1; networks learn fastest so."""
+    return 4 * (values - 0.4)
+
+
+def _as_map(values: Tensor) -> Tensor:
+    """Return values (N, C) as a map (N, C, 1, 1), which broadcasts."""
+    return values[..., None, None]
+
+
+def _upsample_to(fine: Tensor, coarse: Tensor) -> Tensor:
+    """Upsample a coarse map to the size of a fine one.
+
+    The last row and column of coarse cells may cover one fine cell instead of two.
+    """
+    doubled = F.interpolate(coarse, scale_factor=2, mode="bilinear", align_corners=False)
+    return doubled[..., : fine.shape[-2], : fine.shape[-1]]
+
+
+def _to_pixels(values: Tensor) -> Tensor:
+    """Upsample a map of cells to pixels."""
+    return F.interpolate(values, scale_factor=CELL, mode="bilinear", align_corners=False)

@@ -1,0 +1,82 @@
+"""Inputs of the guided inversion: statistics of images and cells, and the guide of the prior."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from scpm import PRIOR_WIDTH, Prior
+
+CELL = 4  # side of a cell in pixels
+CELL_STATISTICS = 4  # numbers of `cell_statistics` for each band
+STATISTICS = 11  # numbers of `image_statistics` for each band
+GUIDE = 1 + 3 * PRIOR_WIDTH  # the thickness, and the features of three levels
+
+_QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+_SAMPLED = 2**16  # pixels from which statistics are computed; more change nothing
+
+
+def image_statistics(images: Tensor) -> Tensor:
+    """Compute mean, standard deviation and nine quantiles of each band.
+
+    Args:
+        images: (N, bands, H, W).
+
+    Returns:
+        (N, bands, 11), float32.
+    """
+    step = max(1, math.isqrt(images.shape[-2] * images.shape[-1] // _SAMPLED))
+    pixels = images[..., ::step, ::step].flatten(2).float()
+
+    mean = pixels.mean(2, keepdim=True)
+    deviation = pixels.std(2, correction=0, keepdim=True)
+    levels = torch.tensor(_QUANTILES, device=images.device)
+    quantiles = torch.quantile(pixels, levels, dim=2).movedim(0, 2)
+    return torch.cat((mean, deviation, quantiles), dim=2)
+
+
+def cell_statistics(images: Tensor) -> Tensor:
+    """Compute mean, standard deviation, least and largest value of each band in cells.
+
+    Args:
+        images: (N, bands, H, W).
+
+    Returns:
+        (N, 4 bands, H/4, W/4).
+    """
+    mean = F.avg_pool2d(images, CELL)
+    deviation = (F.avg_pool2d(images.square(), CELL) - mean.square()).clamp_min(1e-8).sqrt()
+    least, largest = -F.max_pool2d(-images, CELL), F.max_pool2d(images, CELL)
+    return torch.cat((mean, deviation, least, largest), dim=1)
+
+
+def guide(prior: Prior) -> Tensor:
+    """Average thickness and features of the prior over cells: (N, 37, H/4, W/4)."""
+    parts = (
+        F.avg_pool2d(prior.thickness, 4),
+        F.avg_pool2d(prior.full, 4),
+        F.avg_pool2d(prior.half, 2),
+        prior.quarter,
+    )
+    return torch.cat(parts, dim=1)
+
+
+def has_data(images: Tensor) -> Tensor:
+    """Find the pixels (N, 1, H, W) that are not 0 in all bands.
+
+    The corners around a scene that was rotated to the north hold no data.
+    """
+    return images.any(1, keepdim=True)
+
+
+def fill(images: Tensor, valid: Tensor) -> Tensor:
+    """Replace invalid pixels by the mean of the valid ones, lest they pass for dark ground.
+
+    Args:
+        images: (N, bands, H, W).
+        valid: (N, 1, H, W).
+    """
+    total = torch.where(valid, images, 0).sum((2, 3), keepdim=True)
+    mean = total / valid.sum((2, 3), keepdim=True).clamp_min(1)
+    return torch.where(valid, images, mean)

@@ -1,0 +1,1 @@
+"""Training of ThiefCloud: losses, phases, options."""

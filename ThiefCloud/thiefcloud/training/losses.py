@@ -1,0 +1,144 @@
+"""Loss of ThiefCloud: pixel loss and features of VGG16, for the outputs of three levels."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Literal
+from urllib.error import URLError
+
+import torch
+import torch.nn.functional as F
+import torchvision
+from torch import Tensor, nn
+
+from cloudkit.checkpoints import read_file
+from cloudkit.errors import UserError
+from thiefcloud.network.base import Restoration
+
+PixelLoss = Literal["mse", "l1"]
+LEVEL_WEIGHTS = {"restored": 2.4, "half": 0.3, "quarter": 0.3}
+
+
+class RestorationLoss(nn.Module):
+    """Deep supervision of the paper's code.
+
+    The loss is 2.4, 0.3 and 0.3 times the pixel loss of levels 1, 2 and 3, plus perceptual terms.
+
+    Args:
+        pixel: "mse" as in the paper, or "l1".
+        perceptual_weight: weight of the sum of the perceptual losses of the three outputs; 0.04 in
+            the paper.
+        vgg: file with the weights of torchvision's VGG16, only read if the weight is not 0.
+            Default: torchvision fetches them.
+    """
+
+    def __init__(
+        self, pixel: PixelLoss = "mse", perceptual_weight: float = 0.0, vgg: Path | None = None
+    ) -> None:
+        super().__init__()
+        self.pixel = F.mse_loss if pixel == "mse" else F.l1_loss
+        self.perceptual_weight = perceptual_weight
+        self.perceptual = PerceptualLoss(load_vgg16(vgg)) if perceptual_weight > 0 else None
+
+    def forward(self, result: Restoration, clear: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of a batch.
+
+        Args:
+            result: the network's outputs, with those of levels 2 and 3.
+            clear: the clear images, (N, 3, H, W).
+
+        Returns:
+            "loss". With a perceptual part also "pixel" and "perceptual", whose weighted sum it is.
+
+        Raises:
+            ValueError: levels 2 and 3 are missing.
+        """
+        outputs = []
+        pixel = clear.new_zeros(())
+        for level, weight in LEVEL_WEIGHTS.items():
+            output = getattr(result, level)
+            if output is None:
+                raise ValueError(
+                    "levels 2 and 3 are missing from the result; expected a forward pass with "
+                    "supervision=True."
+                )
+            outputs.append(output)
+            pixel = pixel + weight * self.pixel(output, clear)
+
+        if self.perceptual is None:
+            return {"loss": pixel}
+        perceptual = self.perceptual(outputs, clear)
+        loss = pixel + self.perceptual_weight * perceptual
+        return {"loss": loss, "pixel": pixel, "perceptual": perceptual}
+
+
+class PerceptualLoss(nn.Module):
+    """Distance in the features of VGG16 (Johnson et al., ECCV 2016).
+
+    It is the mean over relu1_2, relu2_2 and relu3_3 of their MSE. As in the paper's code, images
+    are not normalised by the mean and deviation of ImageNet.
+
+    Args:
+        features: the convolutional part of torchvision's VGG16; it is frozen.
+    """
+
+    def __init__(self, features: nn.Sequential) -> None:
+        super().__init__()
+        self.stages = nn.ModuleList()
+        for first, last in pairwise((0, 4, 9, 16)):  # one past relu1_2, relu2_2, relu3_3
+            self.stages.append(features[first:last])
+        self.requires_grad_(False)
+
+    def forward(self, outputs: list[Tensor], clear: Tensor) -> Tensor:
+        """Sum the distances of outputs (N, 3, H, W) to clear images (N, 3, H, W)."""
+        count = len(outputs)
+        with torch.no_grad():
+            targets = self._features(clear)
+        found = self._features(torch.cat(outputs))
+
+        distance = clear.new_zeros(())
+        for one, target in zip(found, targets, strict=True):
+            error = F.mse_loss(one, target.repeat(count, 1, 1, 1))
+            distance = distance + count * error / len(self.stages)
+        return distance
+
+    def _features(self, images: Tensor) -> list[Tensor]:
+        features = []
+        for stage in self.stages:
+            images = stage(images)
+            features.append(images)
+        return features
+
+
+def load_vgg16(path: Path | None) -> nn.Sequential:
+    """Load the convolutional part of VGG16 with ImageNet weights.
+
+    Args:
+        path: file of torchvision's weights. Default: torchvision fetches them.
+
+    Raises:
+        UserError: there are no such weights; the message names both ways out.
+    """
+    weights = torchvision.models.VGG16_Weights.IMAGENET1K_V1
+
+    # The weights come from a file, so random ones, half a gigabyte, need not be drawn.
+    with torch.device("meta"):
+        network = torchvision.models.vgg16(init_weights=False)
+
+    if path is not None:
+        try:
+            network.load_state_dict(read_file(path), assign=True)
+        except RuntimeError as error:
+            raise UserError(
+                f"{path} does not hold torchvision's VGG16: fetch {weights.url} and name that file."
+            ) from error
+        return network.features
+
+    try:
+        network.load_state_dict(weights.get_state_dict(progress=True, check_hash=True), assign=True)
+    except (URLError, OSError, RuntimeError) as error:
+        raise UserError(
+            "the perceptual loss needs VGG16's weights, and torchvision could not fetch them "
+            f"({error}). Either fetch {weights.url} on another machine and name the file with "
+            "--vgg FILE, or train without this part: --perceptual 0."
+        ) from error
+    return network.features

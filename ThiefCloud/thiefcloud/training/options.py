@@ -1,0 +1,215 @@
+"""Options of train.py, and their presets."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from cloudkit.data.splits import SplitLists
+from cloudkit.data.stores import Store
+from cloudkit.script.checks import (
+    require_decay,
+    require_fraction,
+    require_multiple,
+    require_not_negative,
+    require_positive,
+)
+from cloudkit.training.precision import Precision
+from scpm import FACTOR
+from thiefcloud.data.options import DataOptions
+from thiefcloud.inference.weights import BUILDERS
+from thiefcloud.training.losses import PixelLoss
+
+if TYPE_CHECKING:
+    Architecture = str  # a type checker cannot read the names from the table
+else:
+    Architecture = Literal[tuple(BUILDERS)]
+
+# Options that pretrained weights decide.
+BROUGHT_ALONG = ("network", "prior", "untrained_prior", "no_prior", "residual")
+
+
+@dataclass(frozen=True)
+class TrainOptions(DataOptions):
+    """Training of ThiefCloud."""
+
+    prior: Path | None = None
+    """Weights of SCPM: a best.pt of SCPM/src/train_cd.py, or a file of the official code. Default:
+    with --pretrained, the prior of those weights; else runs/scpm/best.pt if it exists; else the
+    released checkpoints/scpm.safetensors."""
+    untrained_prior: bool = False
+    """Start from an untrained SCPM, which shows what the prior is worth."""
+    no_prior: bool = False
+    """Build the network without a prior."""
+    network: Architecture = "thiefcloud"
+    """Network to train. unet: a plain U-Net of equal size, without a prior, to compare with."""
+    residual: bool = False
+    """Learn what to add to the cloudy image instead of the clear image itself. The paper's network
+    does not; in short trainings it is much better."""
+    opaque: float = 0.0
+    """Fraction of the training pairs with opaque clouds in both images, so that the network learns
+    to leave them as they are."""
+    jitter: float = 0.0
+    """Strength of random changes of brightness and colour of training pairs, both images alike.
+    With 0.2 most become up to a fifth brighter or darker. 0: none."""
+    pretrained: Path | None = None
+    """Weights to begin with: a best.pt or released weights. They decide the network and --residual,
+    and the prior unless --prior names another. Default: random weights."""
+    held_out: Path | None = None
+    """List of names, one a line, that training and validation leave out: a test list, or the
+    held_out.txt of an audit."""
+    out: Path | None = None
+    """Folder of the run; an earlier run there is moved aside. Default: runs/thiefcloud in the
+    repository."""
+    preset: Literal["paper", "inversion", "quick"] = "paper"
+    """Defaults of the options. paper: the paper's recipe. inversion: as long, with an inversion
+    before the network, L1 alone and averaged weights. quick: for few images and two CPU cores,
+    without an inversion. Default: quick for "simulated", else paper."""
+    resume: bool = False
+    """Continue the run in --out, with its options."""
+    epochs_inversion: int = 0
+    """Passes over the training images for the guided inversion, before the network behind it
+    learns. Needs --residual. 0: no inversion."""
+    even_steps: int = 4000
+    """Steps of the fit of a new inversion's coarsest part, one gain and offset for the whole image,
+    before all phases: a minute or two. 0: no fit."""
+    epochs_frozen: int = 200
+    """Passes over the training images with SCPM frozen; 0 to tune it from the start."""
+    epochs_tunable: int = 200
+    """Passes with SCPM tunable, from the best weights of the frozen phase; 0 to stop before."""
+    batch_inversion: int = 8
+    """Images a step, over all processes, in the phase of the inversion."""
+    batch_frozen: int = 10
+    """Images a step, over all processes, in the frozen phase."""
+    batch_tunable: int = 5
+    """Images a step, over all processes, in the tunable phase."""
+    lr_inversion: float = 5e-4
+    """Adam's learning rate at the start of the phase of the inversion. It falls to --lr-end as a
+    cosine, epoch by epoch."""
+    lr_frozen: float = 5e-4
+    """The same for the frozen phase."""
+    lr_tunable: float = 3e-4
+    """The same for the tunable phase."""
+    lr_end: float = 5e-7
+    """Learning rate at the end of each phase."""
+    crop: int = 256
+    """Side of the training crops in pixels, a multiple of 8."""
+    pixel: PixelLoss = "mse"
+    """Pixel loss; the paper's is mse."""
+    perceptual: float = 0.04
+    """Weight of the perceptual loss; 0 leaves it out."""
+    vgg: Path | None = None
+    """File with torchvision's VGG16 weights for the perceptual loss. Default: torchvision fetches
+    them."""
+    ema: float = 0.0
+    """Decay of averaged weights, for example 0.999; they are validated and kept instead of the last
+    ones. 0: none."""
+    validate_every: int = 1
+    """Epochs between validations; the run is saved at each."""
+    precision: Precision = "auto"
+    """Arithmetic. auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
+    device: str = "auto"
+    """Device: auto, cpu, cuda, cuda:1, ..."""
+    store: Store = "auto"
+    """Memory of the training images; it does not change the batches. device: that of a GPU, which
+    then cuts the crops itself. host: that of the CPU. auto: device if they take at most a quarter
+    of a GPU's free memory."""
+    seed: int = 2023
+    """Seed of initial weights, order, crops and clouds."""
+
+    def __post_init__(self) -> None:
+        """Reject contradictions."""
+        super().__post_init__()
+        self._check_numbers()
+
+        if self.no_prior and self.untrained_prior:
+            raise ValueError("--no-prior and --untrained-prior contradict each other; give one.")
+        builds_network = self.no_prior or self.untrained_prior or self.network != "thiefcloud"
+        if self.pretrained is not None and builds_network:
+            raise ValueError(
+                "--pretrained brings its network and prior along; leave out --network, --no-prior "
+                "and --untrained-prior."
+            )
+        if self.dataset == "mixture" and self.held_out is not None:
+            raise ValueError(
+                "--held-out is for one dataset; name the lists of a mixture in its file."
+            )
+
+        residual = self.residual or self.pretrained is not None
+        check_inversion(self.epochs_inversion, residual=residual)
+        epochs = (self.epochs_inversion, self.epochs_frozen, self.epochs_tunable)
+        if min(epochs) < 0 or sum(epochs) == 0:
+            raise ValueError(
+                "--epochs-inversion, --epochs-frozen and --epochs-tunable must not be negative, "
+                "nor all 0: there would be nothing to train."
+            )
+
+    def _check_numbers(self) -> None:
+        require_positive(
+            batch_inversion=self.batch_inversion,
+            batch_frozen=self.batch_frozen,
+            batch_tunable=self.batch_tunable,
+            lr_inversion=self.lr_inversion,
+            lr_frozen=self.lr_frozen,
+            lr_tunable=self.lr_tunable,
+            crop=self.crop,
+            validate_every=self.validate_every,
+        )
+        require_not_negative(
+            perceptual=self.perceptual,
+            lr_end=self.lr_end,
+            seed=self.seed,
+            jitter=self.jitter,
+            even_steps=self.even_steps,
+        )
+        require_multiple(self.crop, FACTOR)
+        require_decay(self.ema)
+        require_fraction(opaque=self.opaque)
+
+    @property
+    def split_lists(self) -> SplitLists:
+        """Lists of names that replace the dataset's own split."""
+        return SplitLists(self.split, self.held_out)
+
+
+def check_inversion(epochs: int, *, residual: bool) -> None:
+    """Reject epochs of the inversion that a network cannot have.
+
+    Args:
+        epochs: the number of epochs.
+        residual: the network adds to an image.
+
+    Raises:
+        ValueError: the number is negative, or the network is not residual.
+    """
+    require_not_negative(epochs_inversion=epochs)
+    if epochs and not residual:
+        raise ValueError(
+            "--epochs-inversion needs --residual: the network adds to what the inversion leaves; "
+            "give both, or --epochs-inversion 0."
+        )
+
+
+PRESETS = {
+    "paper": TrainOptions(),
+    "inversion": TrainOptions(
+        preset="inversion",
+        residual=True,
+        epochs_inversion=200,
+        pixel="l1",
+        perceptual=0.0,
+        ema=0.999,
+    ),
+    "quick": TrainOptions(
+        preset="quick",
+        residual=True,
+        epochs_frozen=40,
+        epochs_tunable=16,
+        batch_frozen=4,
+        batch_tunable=4,
+        lr_frozen=1e-3,
+        crop=64,
+        pixel="l1",
+        perceptual=0.0,
+        validate_every=8,
+    ),
+}

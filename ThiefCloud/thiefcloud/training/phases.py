@@ -1,0 +1,126 @@
+"""The phases of training: what learns, with which loss, and how fast."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple, Self
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from thiefcloud.data.batches import Batch
+from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.training.losses import RestorationLoss
+from thiefcloud.training.options import TrainOptions
+
+Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
+
+
+class Phase(NamedTuple):
+    """One phase of training."""
+
+    name: str
+    title: str
+    """Name for people."""
+    randomness: int
+    """Number that the order of batches and their crops depend on."""
+    epochs: int
+    batch: int
+    """Images in a step, over all processes."""
+    lr: float
+    """Learning rate at the start."""
+    warm_up: int = 1
+    """Steps in which the learning rate rises to its start."""
+    max_gradient: float = math.inf
+    """Norm to which larger gradients are scaled down."""
+
+    def learning_rate(self, step: int, steps_per_epoch: int, lr_end: float) -> float:
+        """Return the learning rate of a step: a cosine from `lr` to `lr_end`, epoch by epoch."""
+        finished = step // steps_per_epoch / self.epochs
+        cosine = lr_end + (self.lr - lr_end) * (1 + math.cos(math.pi * finished)) / 2
+        return cosine * min(1.0, (step + 1) / self.warm_up)
+
+
+def phases_of(options: TrainOptions) -> list[Phase]:
+    """Return all phases in order. Those of 0 epochs do nothing.
+
+    A few large steps can spoil the inversion for good, so it has a warm-up and a bound.
+    """
+    inversion = Phase(
+        name="inversion",
+        title="inversion",
+        randomness=2,  # the paper's phases keep the numbers that they always had
+        epochs=options.epochs_inversion,
+        batch=options.batch_inversion,
+        lr=options.lr_inversion,
+        warm_up=100,
+        max_gradient=1.0,
+    )
+    frozen = Phase(
+        name="frozen",
+        title="SCPM frozen",
+        randomness=0,
+        epochs=options.epochs_frozen,
+        batch=options.batch_frozen,
+        lr=options.lr_frozen,
+    )
+    tunable = Phase(
+        name="tunable",
+        title="SCPM tunable",
+        randomness=1,
+        epochs=options.epochs_tunable,
+        batch=options.batch_tunable,
+        lr=options.lr_tunable,
+    )
+    return [inversion, frozen, tunable]
+
+
+def prepare(
+    phase: Phase, model: RemovalNetwork, criterion: RestorationLoss
+) -> tuple[nn.Module, Losses]:
+    """Freeze and unfreeze the weights of a network for a phase.
+
+    Returns:
+        The module that runs in this phase, and the losses of its output.
+    """
+    if phase.name == "inversion":
+        inverting = InversionAlone(model.requires_grad_(False))
+        inverting.inversion.requires_grad_(True)
+        return inverting, inversion_loss
+
+    model.requires_grad_(True)
+    if phase.name == "frozen":
+        model.freeze_prior()
+    else:
+        model.tune_prior()
+    if model.inversion is not None:
+        model.inversion.requires_grad_(False)
+    return model, lambda network, batch: criterion(network(batch[0]), batch[1])
+
+
+def inversion_loss(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
+    """Return the L1 distance of inverted and clear images."""
+    cloudy, clear = batch
+    return {"loss": F.l1_loss(part(cloudy), clear)}
+
+
+class InversionAlone(nn.Module):
+    """The inversion of a network with its prior, without the network behind it.
+
+    Shape: cloudy images (N, bands, H, W) to inverted ones.
+    """
+
+    def __init__(self, model: RemovalNetwork) -> None:
+        super().__init__()
+        assert model.inversion is not None
+        self.prior, self.inversion = model.prior, model.inversion
+
+    def train(self, mode: bool = True) -> Self:
+        """Set training or eval mode; the prior stays in eval mode."""
+        super().train(mode)
+        self.prior.eval()
+        return self
+
+    def forward(self, cloudy: Tensor) -> Tensor:
+        """Invert cloudy images."""
+        inverted: Tensor = self.inversion(cloudy, self.prior(cloudy))
+        return inverted

@@ -1,0 +1,1 @@
+"""Datasets: pairs, folder layouts, splits, mixtures, whole scenes and training crops."""

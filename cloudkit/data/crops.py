@@ -1,0 +1,114 @@
+"""Training images in memory, and random crops of them."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from cloudkit.data.sampling import SampleIndex
+from cloudkit.data.stores import Crop, DeviceStore, Store, open_store, size_of, stored_alike
+from cloudkit.errors import UserError
+from cloudkit.imaging.images import check_same_size, read_image, read_unit
+from cloudkit.progress import progress_bar
+
+
+class CropDataset(Dataset[list[Tensor]]):
+    """Random crops of images that are read once. Files of one place are cropped alike.
+
+    Args:
+        files: for each sample, the files that show the same place, for example (cloudy, clear).
+        bands: number of bands of each of those files.
+        crop: side of the square crops in pixels, a multiple of 8.
+        device: device of the batches.
+        store: memory for the images; "auto" is the device's, if it is a GPU with enough room. The
+            batches are the same.
+        show_progress: show a progress bar while reading.
+
+    Raises:
+        ImageError: a file cannot be read.
+        UserError: files of one place differ in size, an image is smaller than the crop, or the
+            device has not enough memory.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[tuple[Path, ...]],
+        bands: tuple[int, ...],
+        crop: int,
+        device: torch.device,
+        *,
+        store: Store = "auto",
+        show_progress: bool = True,
+    ) -> None:
+        self.crop = crop
+
+        def read(paths: tuple[Path, ...]) -> list[Tensor]:
+            return _read_place(paths, bands, crop)
+
+        with ThreadPoolExecutor() as pool:
+            bar = progress_bar(
+                pool.map(read, files),
+                total=len(files),
+                desc="reading images",
+                unit="image",
+                show=show_progress,
+            )
+            parts = [stored_alike(images) for images in zip(*bar, strict=True)]
+
+        self._sizes = [tuple(image.shape[1:]) for image in parts[0]]
+        self._store = open_store(store, parts, crop, device)
+        on_device = isinstance(self._store, DeviceStore)
+        memory = f"the memory of {device}" if on_device else "host memory"
+        self.note = f"{len(self)} training images, {size_of(parts) / 1e9:.2f} GB, lie in {memory}"
+
+    def __len__(self) -> int:
+        return len(self._sizes)
+
+    def __getitem__(self, sample: SampleIndex) -> list[Tensor]:
+        """Return one random crop (bands, crop, crop) of each file of a place."""
+        return [batch[0] for batch in self.__getitems__([sample])]
+
+    def __getitems__(self, samples: Sequence[SampleIndex]) -> list[Tensor]:
+        """Return random crops, flipped and rotated by quarter turns.
+
+        Returns:
+            For each file of a place one batch (N, bands, crop, crop), float32 in [0, 1], on the
+            device.
+        """
+        return self._store.crops([self._random_crop(sample) for sample in samples])
+
+    def _random_crop(self, sample: SampleIndex) -> Crop:
+        random = sample.generator()
+        height, width = self._sizes[sample.index]
+        top = int(random.integers(height - self.crop + 1))
+        left = int(random.integers(width - self.crop + 1))
+        flip, rotations = bool(random.integers(2)), int(random.integers(4))
+        return Crop(sample.index, top, left, flip, rotations)
+
+
+def _read_place(paths: tuple[Path, ...], bands: tuple[int, ...], crop: int) -> list[Tensor]:
+    """Read the files that show one place, each once. Raises as `CropDataset`."""
+    bands_of = dict(zip(paths, bands, strict=True))
+    read_once = {path: _read_stored(path, count) for path, count in bands_of.items()}
+    images = [read_once[path] for path in paths]  # one file may be both input and truth
+    check_same_size(images, paths)
+
+    height, width = images[0].shape[1:]
+    if min(height, width) < crop:
+        raise UserError(
+            f"{paths[0]} is {height}x{width} pixels, smaller than the crop of {crop}; choose a "
+            "smaller --crop."
+        )
+    return images
+
+
+def _read_stored(path: Path, bands: int) -> Tensor:
+    """Read an image in its own type.
+
+    Floats become floats in [0, 1], because their range must be checked while the file is known.
+    """
+    pixels = read_image(path, bands=bands)
+    return read_unit(path, bands=bands) if pixels.dtype.is_floating_point else pixels

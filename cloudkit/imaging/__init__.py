@@ -1,0 +1,1 @@
+"""Image files, padding and panels."""

@@ -1,0 +1,1 @@
+"""Scripts: options from the command line, and checks of them."""

@@ -1,0 +1,91 @@
+"""Start of every script: options from the command line, errors as one line."""
+
+import argparse
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import tyro
+from tabulate import tabulate
+
+from cloudkit.errors import UserError
+from cloudkit.memory import keep_freed_memory
+
+Options = TypeVar("Options")
+
+ROOT = Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "data" / "sample"
+RUNS = ROOT / "runs"
+
+
+def run_script(
+    main: Callable[[Options], object],
+    parse: Callable[[Sequence[str]], Options],
+    arguments: Sequence[str] | None = None,
+) -> None:
+    """Parse the command line and run `main`.
+
+    Errors that a user can fix are printed as one line, with exit status 2. With
+    THIEFCLOUD_TRACEBACK=1 in the environment the traceback is shown instead.
+
+    Args:
+        main: the script.
+        parse: the parser of its options, see `parser`.
+        arguments: the command line. Default: that of this process.
+    """
+    keep_freed_memory()
+    try:
+        main(parse(sys.argv[1:] if arguments is None else arguments))
+    except (UserError, OSError) as error:
+        if os.environ.get("THIEFCLOUD_TRACEBACK") == "1":
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def parser(kind: type[Options], description: str | None) -> Callable[[Sequence[str]], Options]:
+    """Return a parser for a dataclass: each field is an option, its docstring the help."""
+    return lambda arguments: tyro.cli(kind, args=arguments, description=description)
+
+
+def peek(arguments: Sequence[str], *names: str) -> dict[str, str]:
+    """Return the values of some options before the command line is parsed.
+
+    Defaults of other options may depend on them.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    for name in names:
+        early.add_argument(f"--{name}", dest=name, nargs="?", const="", default=argparse.SUPPRESS)
+    try:
+        known, _ = early.parse_known_args(list(arguments))
+    except argparse.ArgumentError:
+        return {}  # the real parser will report the error
+    return vars(known)
+
+
+def plain(options: Any) -> dict[str, Any]:
+    """Return a dataclass as a dict for JSON and checkpoints; paths become absolute strings."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        if isinstance(value, Path):
+            value = str(value.resolve())
+        elif dataclasses.is_dataclass(value):
+            value = plain(value)
+        values[field.name] = value
+    return values
+
+
+def format_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows of equal keys as aligned text with a header line."""
+    cells: list[list[object]] = [list(rows[0])]
+    for row in rows:
+        cells.append(list(row.values()))
+    alignment = ["left"] + ["right"] * (len(rows[0]) - 1)
+    return tabulate(cells, tablefmt="plain", colalign=alignment, disable_numparse=True)

@@ -1,0 +1,1 @@
+"""Training: the step, the state, the folder of a run."""

@@ -1,0 +1,1 @@
+"""Preparation of datasets: download, verification, and audit for leaked test images."""

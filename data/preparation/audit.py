@@ -1,0 +1,235 @@
+"""Audit of a dataset for test images that are also in training."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain, permutations
+from pathlib import Path
+
+from cloudkit.data.datasets import (
+    Folders,
+    custom_part_folders,
+    find_folder,
+    find_named,
+    part_folders,
+)
+from cloudkit.data.pairs import DataError, Pair
+from cloudkit.data.splits import NO_LISTS, UNSPLIT, SplitLists, Splits
+from cloudkit.errors import UserError
+from cloudkit.processes import choose_device
+from cloudkit.script.checks import require_apart
+from cloudkit.script.command_line import RUNS, format_table
+from preparation.duplicates import SMALLEST
+from preparation.features import Features, compare, equal_pairs, read_features
+from preparation.findings import Finding, write_findings, write_list
+from preparation.options import SETS, AuditOptions
+
+_MAX_ROWS = 40  # of a table on screen
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """Result of an audit."""
+
+    text: str
+    """Text for the user: notes, tables of findings, summaries, files, and images left out."""
+    leaked: int
+    """Number of test images in training; without a test part, of images with a duplicate."""
+
+
+@dataclass(frozen=True)
+class _Division:
+    """A dataset divided into test and training pairs."""
+
+    title: str
+    test: list[Pair]
+    training: list[Pair]
+    note: str
+    folders: Mapping[str, Folders]
+
+    @property
+    def undivided(self) -> bool:
+        """Flag for a dataset without a test part, which is compared with itself."""
+        return set(self.test) == set(self.training)
+
+    def training_name(self, pair: Pair) -> str:
+        """Return the name of a pair with its part, since parts may share names."""
+        for part, (cloudy, _) in self.folders.items():
+            if pair.cloudy.parent == cloudy and part != UNSPLIT:
+                return f"{part}/{pair.name}"
+        return pair.name
+
+
+def audit(options: AuditOptions) -> AuditReport:
+    """Compare every test image with every training image; write a table, pictures and lists.
+
+    Datasets that are published together are audited one by one, in a folder for each, and then
+    across.
+
+    Raises:
+        UserError: the dataset is not found, a list cannot be used, there is nothing to compare, or
+            results would lie among the images.
+        OSError: the folder cannot be written.
+    """
+    device = choose_device(options.device)
+    divisions, notes = _find_divisions(options)
+    out = options.out or RUNS / "data" / f"{options.dataset}-audit"
+    pairs: list[Pair] = []
+    for division in divisions:
+        pairs += [*division.test, *division.training]
+        for folder in chain.from_iterable(division.folders.values()):
+            require_apart(out, folder)
+    features, errors = read_features(pairs)
+
+    search = partial(compare, features=features, threshold=options.threshold, device=device)
+    several = len(SETS.get(options.dataset, ())) > 1
+    lines, leaked = [], 0
+    for division in divisions:
+        training = None if division.undivided else division.training
+        findings = search(division.test, training, title=division.title)
+        folder = out / division.title if several else out
+        count, summary = _write(division, findings, folder, options.pictures)
+        leaked += count
+        lines += [division.note, *_table(findings)]
+        if training is not None:
+            lines += _duplicates_within_test(division, features)
+        lines.append(summary)
+    if len(divisions) > 1:
+        lines += _audit_across(divisions, search, out / "across", options.pictures)
+    lines += [*notes, *_left_out(features.values(), errors)]
+    return AuditReport("\n".join(lines), leaked)
+
+
+def _find_divisions(options: AuditOptions) -> tuple[list[_Division], list[str]]:
+    """Return the datasets that are there, and a line for each that is not."""
+    root, split = options.root, options.split
+    if options.dataset == "folder":
+        folders = custom_part_folders(root)
+        return [_divide("folder", partial(find_folder, root), folders, split)], []
+
+    divisions, errors = [], []
+    for name in SETS[options.dataset]:
+        try:
+            folders = part_folders(name, root)
+        except DataError as error:
+            errors.append(error)
+            continue
+        divisions.append(_divide(name, partial(find_named, name, root), folders, split))
+    if not divisions:
+        raise errors[0]
+    return divisions, [f"not there: {error}" for error in errors]
+
+
+def _divide(
+    title: str,
+    find: Callable[[SplitLists], Splits],
+    folders: Mapping[str, Folders],
+    split: Path | None,
+) -> _Division:
+    """Divide a dataset by its own split, or by a list of test images."""
+    own = find(NO_LISTS)
+    test, training, note = own.test, [*own.train, *own.val], own.note
+    if split is not None:
+        test = find(SplitLists(split=split)).test
+        rest = dict.fromkeys([*training, *own.test])
+        for pair in test:
+            rest.pop(pair, None)
+        training = list(rest)
+        note = f"{title}: {len(test)} test images named by {split}, {len(training)} others"
+
+    for part, pairs in (("test", test), ("training", training)):
+        if not pairs:
+            raise UserError(
+                f"{title} has no {part} images ({note}), expected both parts. Name the test images "
+                "with --split FILE, or search one folder for duplicates with --dataset folder."
+            )
+    return _Division(title, test, training, note, folders)
+
+
+def _write(
+    division: _Division, findings: Sequence[Finding], out: Path, pictures: int
+) -> tuple[int, str]:
+    """Write the findings, and return the number of leaked images and a summary."""
+    leaked: dict[str, bool] = {}  # {name: it has equal pixels}
+    for finding in findings:
+        pairs = [finding.test, finding.training] if division.undivided else [finding.test]
+        for pair in pairs:
+            equal = finding.kind in ("equal", "turned")
+            leaked[pair.name] = leaked.get(pair.name, False) or equal
+    names = [pair.name for pair in division.test if pair.name in leaked]
+    held_out = dict.fromkeys(division.training_name(finding.training) for finding in findings)
+
+    files = [f"audit.csv, {write_findings(out, findings, pictures)} pictures"]
+    if write_list(out / "leaked.txt", f"{division.title}, leaked images", names):
+        files.append("leaked.txt (for test.py --duplicates)")
+    if write_list(out / "held_out.txt", f"{division.title}, images to hold out", list(held_out)):
+        files.append("held_out.txt (for train.py --held-out)")
+    else:
+        files.append("no leaked.txt, because there is nothing to list")
+
+    subject = "test images are also in training"
+    if division.undivided:
+        subject = "images have a duplicate"
+    equal_count = sum(leaked.values())
+    near_count = len(leaked) - equal_count
+    counts = f"{equal_count} equal, {near_count} near or overlapping"
+    summary = f"{len(leaked)} of {len(division.test)} {subject}: {counts}"
+    return len(leaked), f"{summary}\nwritten to {out}: {', '.join(files)}"
+
+
+def _audit_across(
+    divisions: Sequence[_Division],
+    search: Callable[..., list[Finding]],
+    out: Path,
+    pictures: int,
+) -> list[str]:
+    """Compare the test part of each dataset with the training parts of the others."""
+    findings = []
+    for one, other in permutations(divisions, 2):
+        for finding in search(one.test, other.training, title=f"{one.title} with {other.title}"):
+            test = replace(finding.test, name=f"{one.title}/{finding.test.name}")
+            training = replace(finding.training, name=f"{other.title}/{finding.training.name}")
+            findings.append(replace(finding, test=test, training=training))
+
+    count = write_findings(out, findings, pictures)
+    leaked = len({finding.test for finding in findings})
+    total = sum(len(division.test) for division in divisions)
+    return [
+        *_table(findings),
+        f"across the datasets: {leaked} of {total} test images are also in training of another one",
+        f"written to {out}: audit.csv, {count} pictures",
+    ]
+
+
+def _table(findings: Sequence[Finding]) -> list[str]:
+    rows = []
+    for number, finding in enumerate(findings[:_MAX_ROWS], start=1):
+        rows.append({"no.": str(number), **finding.row()})
+    lines = [format_table(rows)] if rows else []
+    if len(findings) > len(rows):
+        lines.append(f"... and {len(findings) - len(rows)} more in audit.csv")
+    return lines
+
+
+def _duplicates_within_test(division: _Division, features: Mapping[Pair, Features]) -> list[str]:
+    """Return a line about equal test images, since they count twice in the mean."""
+    names = []
+    for finding in equal_pairs(division.test, None, features):
+        names.append(f"{finding.test.name} and {finding.training.name}")
+    return [f"equal, flipped or rotated within the test part: {'; '.join(names)}"] if names else []
+
+
+def _left_out(features: Iterable[Features], errors: Sequence[str]) -> list[str]:
+    lines = [f"left out: {error}" for error in errors]
+    small = sum(found.thumbnail is None and "clear" in found.digests for found in features)
+    if small:
+        lines.append(
+            f"{small} clear images are strips, or smaller than {SMALLEST} pixels: "
+            "only searched for equal ones"
+        )
+    if errors:
+        lines.append(
+            f"{len(errors)} images cannot be used and were left out; "
+            "data/prepare.py verify names all damaged files"
+        )
+    return lines

@@ -1,0 +1,187 @@
+"""Comparison of pairs: which images of one part of a dataset another part shows, too."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from cloudkit.data.pairs import Pair
+from cloudkit.imaging.images import ImageError, read_image, to_unit
+from cloudkit.progress import progress_bar
+from preparation.correlation import overlap_box, single_core_threads
+from preparation.duplicates import Match, digests, is_comparable, search, thumbnail
+from preparation.findings import Box, Finding, Kind, Role
+
+ROLES: tuple[Role, ...] = ("clear", "cloudy")
+_NEAR = 0.9  # overlap from which two images are near, not overlapping
+
+
+@dataclass(frozen=True)
+class Features:
+    """Features of one pair that are compared."""
+
+    digests: dict[Role, dict[str, bytes]]
+    """Results of `duplicates.digests` for the images that can be read."""
+    thumbnail: Tensor | None = None
+    """Thumbnail of the clear image, if it can be read and is large enough."""
+    size: tuple[int, int] = (0, 0)
+    """Height and width of the clear image in pixels."""
+
+
+def read_features(pairs: Sequence[Pair]) -> tuple[dict[Pair, Features], list[str]]:
+    """Read every pair once.
+
+    Returns:
+        The features, and a reason for each image that cannot be read.
+    """
+    features, errors = {}, []
+    distinct = list(dict.fromkeys(pairs))
+    with single_core_threads() as threads:
+        results = progress_bar(
+            threads.map(_read_pair, distinct), total=len(distinct), desc="reading", unit="pair"
+        )
+        for pair, (found, reasons) in zip(distinct, results, strict=True):
+            features[pair] = found
+            errors += reasons
+    return features, errors
+
+
+def _read_pair(pair: Pair) -> tuple[Features, list[str]]:
+    sums: dict[Role, dict[str, bytes]] = {}
+    thumb, size, errors = None, (0, 0), []
+    for role in ROLES:
+        path = getattr(pair, role)
+        try:
+            pixels = read_image(path)
+            image = to_unit(pixels)
+        except (ImageError, OSError) as error:
+            errors.append(str(error))
+            continue
+        except ValueError as error:
+            errors.append(f"{path}: {error}")
+            continue
+
+        sums[role] = digests(pixels)
+        if role == "clear":
+            size = (image.shape[1], image.shape[2])
+            thumb = thumbnail(image) if is_comparable(image) else None
+    return Features(sums, thumb, size), errors
+
+
+def compare(
+    test: Sequence[Pair],
+    training: Sequence[Pair] | None,
+    features: Mapping[Pair, Features],
+    *,
+    threshold: float,
+    device: torch.device | str = "cpu",
+    title: str = "",
+) -> list[Finding]:
+    """Find the images of the test part that are also in training.
+
+    Args:
+        test: pairs of the test part.
+        training: pairs of the training part. None compares `test` with itself, each two once.
+        features: features of all these pairs.
+        threshold: correlation from which two clear images show the same place.
+        device: device for the correlations.
+        title: title of the progress bar.
+
+    Returns:
+        Equal pairs, then turned, near and overlapping ones, each with high correlations first.
+    """
+    equal = sorted(equal_pairs(test, training, features), key=lambda finding: finding.kind)
+    known = set()
+    for finding in equal:
+        if ("clear", "clear") in finding.images:
+            known.add((finding.test, finding.training))
+
+    first = _thumbnails(test, features)
+    second = None if training is None else _thumbnails(training, features)
+    others = first if second is None else second
+    matches = search(
+        list(first.values()),
+        None if second is None else list(second.values()),
+        threshold=threshold,
+        device=device,
+        title=title,
+    )
+
+    first_pairs, other_pairs = list(first), list(others)
+    places = []
+    for match in matches:
+        one, other = first_pairs[match.first], other_pairs[match.second]
+        if (one, other) not in known:
+            shapes = first[one].shape, others[other].shape
+            places.append(_finding(one, other, match, shapes, features[one].size))
+    places.sort(key=lambda finding: (finding.kind, -finding.correlation))
+    return equal + places
+
+
+def equal_pairs(
+    test: Sequence[Pair], training: Sequence[Pair] | None, features: Mapping[Pair, Features]
+) -> Iterator[Finding]:
+    """Yield images of equal pixels, also flipped or rotated, in any combination of roles.
+
+    `training` is as in `compare`.
+    """
+    others = test if training is None else training
+    owners: dict[bytes, list[tuple[int, Role]]] = {}
+    for number, pair in enumerate(others):
+        for role, sums in features[pair].digests.items():
+            owners.setdefault(min(sums.values()), []).append((number, role))
+
+    for number, pair in enumerate(test):
+        equal: dict[tuple[int, str], list[tuple[Role, Role]]] = {}
+        for role, sums in features[pair].digests.items():
+            for other, other_role in owners.get(min(sums.values()), []):
+                if training is None and other <= number:
+                    continue
+                for transform, digest in features[others[other]].digests[other_role].items():
+                    if digest == sums[""]:
+                        equal.setdefault((other, transform), []).append((role, other_role))
+                        break
+        for (other, transform), roles in sorted(equal.items()):
+            kind: Kind = "turned" if transform else "equal"
+            yield Finding(kind, pair, others[other], tuple(roles), transform)
+
+
+def _thumbnails(pairs: Sequence[Pair], features: Mapping[Pair, Features]) -> dict[Pair, Tensor]:
+    thumbnails = {}
+    for pair in pairs:
+        image = features[pair].thumbnail
+        if image is not None:
+            thumbnails[pair] = image
+    return thumbnails
+
+
+def _finding(
+    test: Pair,
+    training: Pair,
+    match: Match,
+    shapes: tuple[Sequence[int], Sequence[int]],
+    size: tuple[int, int],
+) -> Finding:
+    """Convert a match of thumbnails of these shapes to pixels of the test image of this size."""
+    one, other = shapes
+    frame = _fractions(overlap_box(one, other, match.down, match.right), one)
+    other_frame = _fractions(overlap_box(other, one, -match.down, -match.right), other)
+    near = match.overlap >= _NEAR
+    return Finding(
+        "near" if near else "overlapping",
+        test,
+        training,
+        (("clear", "clear"),),
+        correlation=match.correlation,
+        right=round(match.right * size[1] / one[1]),
+        down=round(match.down * size[0] / one[0]),
+        overlap=match.overlap,
+        frames=None if near else (frame, other_frame),
+    )
+
+
+def _fractions(box: tuple[slice, slice], shape: Sequence[int]) -> Box:
+    rows, columns = box
+    height, width = shape
+    return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height

@@ -1,0 +1,183 @@
+"""Verification of a dataset file by file: a report of all problems, and a list of checksums."""
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+
+from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders, set_folder
+from cloudkit.data.pairs import DataError, subfolders
+from cloudkit.errors import UserError
+from cloudkit.script.command_line import RUNS, format_table
+from preparation.inspection import TRAITS
+from preparation.manifests import compare_checksums, read_checksums, write_checksums
+from preparation.options import SETS, VerifyOptions
+from preparation.problems import (
+    ImageFolder,
+    Problem,
+    compare_with_complete,
+    folder_problems,
+    pair_problems,
+    read_folder,
+)
+
+_MASK_FOLDERS = {"rice2": "mask"}  # with one mask for each pair
+
+
+@dataclass(frozen=True)
+class VerifyReport:
+    """Result of a verification."""
+
+    text: str
+    """Text for the user: a line for each problem, a table, notes, a summary as last line."""
+    passed: bool
+    """Flag for a dataset without problems. An incomplete dataset passes."""
+
+
+def verify(options: VerifyOptions) -> VerifyReport:
+    """Read every image of a dataset, report problems, and write or compare checksums.
+
+    Raises:
+        UserError: the dataset is not found, or the manifest cannot be read or would be overwritten.
+    """
+    out, manifest = options.out, options.manifest
+    if out is None and manifest is None:
+        out = RUNS / "data" / f"{options.dataset}.sha256"
+    if out and manifest and out.resolve() == manifest.resolve():
+        raise UserError(
+            f"--out and --manifest both name {out}, so the list to compare with would be "
+            "overwritten. Choose another --out."
+        )
+    expected = read_checksums(manifest) if manifest else None
+
+    base, places, notes = locate(options.dataset, options.root.resolve())
+    problems: list[Problem] = []
+    groups: dict[str, list[list[ImageFolder]]] = {}
+    for dataset, paths in places.items():
+        groups[dataset] = [list(map(read_folder, group)) for group in paths]
+        found, missing = _dataset_problems(dataset, groups[dataset])
+        problems += found
+        notes += missing
+    incomplete = ", incomplete" if notes else ""
+
+    all_groups = list(chain.from_iterable(groups.values()))
+    folders = list(chain.from_iterable(all_groups))
+    checksums = _checksums(folders, base)
+    if expected is not None:
+        for kind, names in compare_checksums(checksums, expected).items():
+            problems += [Problem(kind, base / name) for name in names]
+    if out:
+        write_checksums(out, checksums)
+        command = f'cd "{base}" && sha256sum -c "{out.resolve()}"'
+        notes.append(f"SHA-256 checksums: {out}; compare again with: {command}")
+
+    pairs = sum(map(_count_pairs, all_groups))
+    summary = f"{options.dataset} in {base}{incomplete}: {pairs} pairs, problems: "
+    summary += _count_problems(problems)
+    lines = [*_problem_lines(problems, base), _table(folders, problems, base), *notes, summary]
+    return VerifyReport("\n".join(lines), not problems)
+
+
+def locate(dataset: str, root: Path) -> tuple[Path, dict[str, list[list[Path]]], list[str]]:
+    """Find the folders of images.
+
+    Returns:
+        The folder that paths are relative to: the dataset's own, or the one above datasets that
+        are published together. Then, for each dataset, one list of folders for each part: cloudy,
+        clear, and masks if there are any. Then a line for each dataset that is not there.
+
+    Raises:
+        DataError: nothing is found.
+    """
+    if dataset == "folder":
+        return root, {dataset: list(map(list, custom_part_folders(root).values()))}, []
+
+    places: dict[str, list[list[Path]]] = {}
+    homes, errors = [], []
+    for name in SETS[dataset]:
+        try:
+            home = set_folder(name, root)
+        except DataError as error:
+            errors.append(error)
+            continue
+        homes.append(home.parent if home.name.lower() in ("dataset", "rgb") else home)
+        mask = subfolders(home).get(_MASK_FOLDERS.get(name, ""))
+        places[name] = []
+        for cloudy, clear in part_folders(name, root).values():
+            places[name].append([cloudy, clear, mask] if mask else [cloudy, clear])
+
+    if not homes:
+        raise errors[0]
+    base = homes[0]
+    if len(SETS[dataset]) > 1:
+        base = Path(os.path.commonpath([home.parent for home in homes]))
+    return base, places, [f"not there: {error}" for error in errors]
+
+
+def _dataset_problems(
+    dataset: DatasetName, groups: Sequence[Sequence[ImageFolder]]
+) -> tuple[list[Problem], list[str]]:
+    """Return all problems of one dataset, and a line if it is incomplete."""
+    problems: list[Problem] = []
+    for folder in chain.from_iterable(groups):
+        problems += folder_problems(folder)
+    for cloudy, clear, *masks in groups:
+        problems += pair_problems(cloudy, clear)
+        for mask in masks:
+            problems += pair_problems(mask, cloudy)
+    if dataset == "folder":
+        return problems, []
+
+    paired = list(chain.from_iterable(group[:2] for group in groups))
+    names: set[str] = set().union(*map(ImageFolder.by_pair, paired))
+    foreign, note = compare_with_complete(dataset, names, sum(map(_count_pairs, groups)))
+    for folder in paired:
+        for name, images in folder.by_pair().items():
+            if name in foreign:
+                text = "has a name that the complete dataset does not have"
+                problems += [Problem("odd", image.path, text) for image in images]
+    return problems, [note] if note else []
+
+
+def _checksums(folders: Sequence[ImageFolder], base: Path) -> dict[str, str]:
+    checksums = {}
+    for image in chain.from_iterable(folder.images for folder in folders):
+        if image.checksum:
+            checksums[image.path.relative_to(base).as_posix()] = image.checksum
+    return checksums
+
+
+def _count_problems(problems: Sequence[Problem]) -> str:
+    counts = Counter(problem.kind for problem in problems)
+    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
+
+
+def _count_pairs(group: Sequence[ImageFolder]) -> int:
+    return len(group[0].by_pair().keys() & group[1].by_pair().keys())
+
+
+def _problem_lines(problems: Sequence[Problem], base: Path) -> list[str]:
+    lines = []
+    for problem in problems:
+        name = problem.path.relative_to(base).as_posix()
+        lines.append(f"{problem.kind}: {name} {problem.text}".rstrip())
+    return lines
+
+
+def _table(folders: Sequence[ImageFolder], problems: Sequence[Problem], base: Path) -> str:
+    """Return a table with a row for each folder."""
+    counts = Counter(problem.path.parent for problem in problems if problem.kind != "missing")
+    rows: list[Mapping[str, object]] = []
+    for folder in folders:
+        size = sum(image.byte_count for image in folder.images)
+        row: dict[str, object] = {
+            "folder": folder.path.relative_to(base).as_posix(),
+            "images": len(folder.images),
+            "MiB": f"{size / 2**20:.1f}",
+        }
+        for trait in TRAITS:
+            row[trait] = folder.usual(trait) or "mixed"
+        rows.append(row | {"problems": counts[folder.path]})
+    return format_table(rows)

@@ -1,0 +1,1 @@
+"""Ablation of the cloud prior: equal trainings with and without it, and their differences."""

@@ -1,0 +1,64 @@
+import ctypes
+import platform
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cloudkit.memory import keep_freed_memory, ordered_to_restore, ordered_to_train, send
+
+
+def network() -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.Conv2d(8, 4, 3))
+
+
+def orders(model: nn.Sequential) -> set[bool]:
+    return {
+        layer.weight.is_contiguous(memory_format=torch.channels_last)
+        for layer in model
+        if isinstance(layer.weight, Tensor)
+    }
+
+
+def test_order_to_restore_is_that_of_the_outputs() -> None:
+    model = ordered_to_restore(network())
+    assert orders(model) == {True}
+    assert model(torch.rand(1, 3, 16, 16)).is_contiguous(memory_format=torch.channels_last)
+
+
+def test_order_to_train_on_cpus() -> None:
+    model = network()
+    before = [id(weight) for weight in model.parameters()]
+    assert ordered_to_train(ordered_to_restore(model)) is model
+    assert orders(model) == {False}
+    assert [id(weight) for weight in model.parameters()] == before  # an optimizer may hold them
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_order_to_train_on_gpus() -> None:
+    assert orders(ordered_to_train(network().cuda())) == {True}
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library")
+def test_the_c_library_takes_the_thresholds(monkeypatch: pytest.MonkeyPatch) -> None:
+    library, answers = ctypes.CDLL(None), []
+
+    class Recording:
+        def mallopt(self, parameter: int, value: int) -> None:
+            answers.append((parameter, library.mallopt(parameter, value)))
+
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: Recording())
+    keep_freed_memory()
+    keep_freed_memory(keep=False)
+    assert answers == 2 * [(-3, 1), (-1, 1)]  # 1 is success
+
+
+def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: pytest.fail("no such library there"))
+    keep_freed_memory()
+
+
+def test_send_copies_the_values() -> None:
+    tensor = torch.arange(5)
+    assert torch.equal(send(tensor, torch.device("cpu")), tensor)

@@ -1,0 +1,68 @@
+"""Table of released weights."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import tyro
+
+import thiefcloud
+from cloudkit.checkpoints import save_checkpoint
+from tests.helpers import squeezed
+from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud
+from thiefcloud.inference import options
+from thiefcloud.inference.released import CHECKPOINTS, RELEASED, path_of
+
+
+def assert_equal_weights(one: RemovalNetwork, other: RemovalNetwork) -> None:
+    torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
+
+
+def test_the_table_lists_all_files_of_thiefcloud() -> None:
+    paths = {weights.path for weights in RELEASED.values()}
+    assert paths == set(CHECKPOINTS.glob("thiefcloud-*.safetensors"))
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_released_weights_load_by_name_and_tell_their_origin(name: str) -> None:
+    released = RELEASED[name]
+    assert released.purpose
+    assert "licence" in released.licence
+
+    about = released.about()
+    assert about["about"]
+    assert about["score"] > 20
+    assert "dataset" in about["options"]
+    assert_equal_weights(thiefcloud.load(name), thiefcloud.load(released.path))
+
+
+def test_general_weights_are_the_default() -> None:
+    assert_equal_weights(thiefcloud.load(), thiefcloud.load("general"))
+    assert options.PredictOptions(inputs=(Path("a.png"),)).checkpoint == RELEASED["general"].path
+
+
+@pytest.mark.parametrize("kind", [options.PredictOptions, options.TestOptions])
+def test_help_names_them(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        tyro.cli(kind, args=["--help"])
+    assert f"({', '.join(RELEASED)})" in squeezed(capsys.readouterr().out)
+
+
+def test_a_file_is_preferred_to_released_weights_of_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "rice1").mkdir()
+    assert path_of("rice1") == path_of(Path("rice1")) == RELEASED["rice1"].path
+
+    model = ThiefCloud(NoPrior())
+    own = tmp_path / "own.pt"
+    save_checkpoint(own, model.kind, model.config, {"model": model.state_dict()})
+    own.rename(tmp_path / "general")
+    assert_equal_weights(thiefcloud.load("general"), model)
+
+
+def test_other_names_are_paths() -> None:
+    assert path_of("best.pt") == Path("best.pt")
+    with pytest.raises(FileNotFoundError, match="released weights are named general, rice1, rice2"):
+        thiefcloud.load("rice3")

@@ -1,0 +1,45 @@
+"""The base class of networks, by a network that is as small as one can be."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from thiefcloud import NoPrior, RemovalNetwork, Restoration, restore_and_detect
+
+
+class Scaling(RemovalNetwork):
+    """One gain for each band."""
+
+    kind = "scaling"
+
+    def __init__(
+        self, in_channels: int = 3, *, residual: bool = False, inversion: bool = False
+    ) -> None:
+        super().__init__(in_channels, residual=residual, inversion=inversion)
+        self.prior, self.inversion = NoPrior(in_channels), None
+        self.gain = nn.Parameter(torch.full((in_channels, 1, 1), 0.5))
+
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        return Restoration(self.gain * cloudy, None, None, self.prior(cloudy).thickness)
+
+
+def test_a_small_network_is_complete() -> None:
+    model, image = Scaling(4), torch.rand(4, 13, 21)
+    restored, thickness = restore_and_detect(model, image, flips=True)
+    torch.testing.assert_close(restored, 0.5 * image)
+    assert torch.equal(thickness, torch.zeros(1, 13, 21))
+    assert model.freeze_prior() is model.tune_prior() is model
+
+
+def test_it_is_built_from_its_config() -> None:
+    model = Scaling(2, residual=True)
+    assert Scaling.from_config(model.config).config == model.config
+    older = {"in_channels": 2}
+    assert Scaling.from_config(older).config == Scaling(2).config
+
+
+def test_a_network_without_forward_is_refused() -> None:
+    with pytest.raises(TypeError, match="abstract"):
+        RemovalNetwork(3, residual=False, inversion=False)  # type: ignore[abstract]

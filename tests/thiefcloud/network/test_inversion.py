@@ -1,0 +1,247 @@
+"""Guided inversion: gain and offset at each place, before the network begins."""
+
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+import thiefcloud
+from cloudkit.checkpoints import CheckpointError, save_checkpoint
+from scpm import SCPM, CloudOptions, Prior, simulate_clouds
+from thiefcloud import NoPrior, ThiefCloud, restore
+from thiefcloud.inference.weights import BUILDERS
+from thiefcloud.network.inversion import Inversion
+from thiefcloud.network.statistics import (
+    CELL,
+    cell_statistics,
+    fill,
+    guide,
+    has_data,
+    image_statistics,
+)
+from thiefcloud.training.options import TrainOptions
+
+GRAY = CloudOptions(
+    angstrom=(0.0, 0.0),
+    tint=0.0,
+    blueness=(0.0, 0.0),
+    patchy_brightness=(0.9, 0.9),
+    opacity=(0.3, 0.8),
+)
+
+
+def nothing(images: Tensor) -> Prior:
+    return NoPrior(images.shape[1])(images)
+
+
+def randomised(bands: int = 3) -> Inversion:
+    """An inversion that changes images, each place otherwise."""
+    torch.manual_seed(1)
+    inversion = Inversion(bands)
+    for layer in (*inversion.heads, inversion.even, inversion.from_guide):
+        torch.nn.init.normal_(layer.weight, std=0.2)
+    return inversion.eval()
+
+
+def ground(count: int, seed: int, size: int = 64) -> Tensor:
+    """Clear land: dark texture with bright spots."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(count, 3, size // 8, size // 8, generator=random)
+    coarse = F.interpolate(coarse, scale_factor=8)
+    return 0.35 * coarse * torch.rand(count, 3, size, size, generator=random)
+
+
+@pytest.mark.parametrize("size", [(8, 8), (24, 40), (64, 136)])
+def test_untrained_it_changes_nothing(size: tuple[int, int]) -> None:
+    images = torch.rand(2, 3, *size)
+    torch.testing.assert_close(Inversion()(images, nothing(images)), images, rtol=0, atol=1e-6)
+
+
+def test_restored_is_gain_times_image_plus_offset() -> None:
+    inversion, images = randomised(), torch.rand(2, 3, 40, 72)
+    gain, offset = inversion.gain_and_offset(
+        cell_statistics(images), guide(nothing(images)), image_statistics(images)
+    )
+    assert gain.shape == offset.shape == (2, 3, 10, 18)
+    assert gain.std() > 0.01
+
+    gain = F.interpolate(gain, scale_factor=CELL, mode="bilinear")
+    offset = F.interpolate(offset, scale_factor=CELL, mode="bilinear")
+    found = inversion(images, nothing(images))
+    torch.testing.assert_close(found, gain * images + offset, rtol=0, atol=1e-5)
+
+
+def test_the_prior_drives_it_but_a_new_one_begins_without_effect() -> None:
+    images = torch.rand(1, 3, 32, 32)
+    prior = SCPM().eval()(images)
+    driven = randomised()
+    assert (driven(images, prior) - driven(images, nothing(images))).abs().max() > 1e-3
+
+    torch.nn.init.zeros_(driven.from_guide.weight)
+    assert torch.equal(driven(images, prior), driven(images, nothing(images)))
+
+
+def test_it_learns_to_remove_new_patches() -> None:
+    torch.manual_seed(0)
+    inversion = Inversion()
+    optimizer = torch.optim.Adam(inversion.parameters(), lr=1e-3)
+
+    for step in range(100):
+        clear = ground(8, step)
+        cloudy = simulate_clouds(clear, range(8 * step, 8 * step + 8), GRAY).cloudy
+        optimizer.zero_grad()
+        F.l1_loss(inversion(cloudy, nothing(cloudy)), clear).backward()
+        optimizer.step()
+
+    clear = ground(16, 10_000)
+    cloudy = simulate_clouds(clear, range(10_000, 10_016), GRAY).cloudy
+    with torch.no_grad():
+        restored = inversion(cloudy, nothing(cloudy))
+        unharmed = inversion(clear, nothing(clear))
+    assert F.l1_loss(restored, clear) < 0.35 * F.l1_loss(cloudy, clear)
+    assert F.l1_loss(unharmed, clear) < 0.5 * F.l1_loss(cloudy, clear)
+
+
+def test_a_part_of_a_scene_equals_the_scene_if_its_statistics_are_given() -> None:
+    """Pixels beyond a halo do not count, if the part begins at a multiple of 32 pixels."""
+    inversion, scene = randomised(), torch.rand(1, 3, 64, 1280)
+    statistics = image_statistics(scene)
+    expected = inversion(scene, nothing(scene), statistics)
+
+    part = scene[..., 320:960]
+    found = inversion(part, nothing(part), statistics)
+    torch.testing.assert_close(found[..., 288:-288], expected[..., 608:672], rtol=0, atol=1e-5)
+
+    with_own = inversion(part, nothing(part))
+    assert (with_own - found).abs().max() > 0
+
+
+def test_pixels_without_data_take_no_part_and_stay() -> None:
+    inversion, image = randomised(), 0.2 + 0.5 * torch.rand(1, 3, 64, 64)
+    rimmed = image.clone()
+    rimmed[..., 48:] = 0
+    found = inversion(rimmed, nothing(rimmed))
+    assert torch.equal(found[..., 48:], torch.zeros(1, 3, 64, 16))
+
+    mean = rimmed[..., :48].mean((2, 3), keepdim=True)
+    ground_alone = fill(rimmed, has_data(rimmed))
+    torch.testing.assert_close(ground_alone[..., 48:], mean.expand(1, 3, 64, 16))
+    torch.testing.assert_close(found[..., :48], inversion(ground_alone, nothing(image))[..., :48])
+
+    black = torch.zeros(1, 3, 16, 16)
+    assert torch.equal(inversion(black, nothing(black)), black)
+
+
+def test_precision_is_kept_under_autocast() -> None:
+    inversion, images = randomised(), torch.rand(1, 3, 16, 16)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        inside = inversion(images, nothing(images))
+    assert torch.equal(inside, inversion(images, nothing(images)))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    [(torch.float16, 1e-3), (torch.bfloat16, 1e-2), (torch.float64, 1e-5)],
+)
+def test_weights_of_other_precision(dtype: torch.dtype, tolerance: float) -> None:
+    model = ThiefCloud(SCPM(), residual=True, inversion=True).eval()
+    assert model.inversion is not None
+    model.inversion.load_state_dict(randomised().state_dict())
+    image = torch.rand(3, 24, 40)
+    image[..., :8] = 0  # no data
+    expected = restore(model, image)
+
+    model.to(dtype)
+    inverted = model.inversion(image[None].to(dtype), model.prior(image[None].to(dtype)))
+    assert inverted.dtype == dtype
+    found = restore(model, image)
+    assert found.dtype == torch.float32
+    torch.testing.assert_close(found, expected, rtol=0, atol=10 * tolerance)
+    assert (found - expected).abs().mean() < tolerance
+
+
+def test_half_precision_learns() -> None:
+    inversion = randomised().bfloat16()
+    images = torch.rand(1, 3, 16, 16).bfloat16()
+    inversion(images, nothing(images)).float().mean().backward()
+    for weight in inversion.heads.parameters():
+        assert weight.grad is not None
+        assert weight.grad.dtype == torch.bfloat16
+        assert weight.grad.any()
+
+
+@pytest.mark.parametrize("bands", [1, 4])
+def test_other_numbers_of_bands(bands: int) -> None:
+    images = torch.rand(2, bands, 16, 8)
+    assert randomised(bands)(images, nothing(images)).shape == images.shape
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_a_network_begins_where_the_inversion_leaves_off(kind: str, tmp_path: Path) -> None:
+    config = {"in_channels": 3, "prior": None, "residual": True, "inversion": True}
+    model = BUILDERS[kind](config)
+    assert model.inversion is not None
+    model.inversion.load_state_dict(randomised().state_dict())
+
+    cloudy = torch.rand(2, 3, 32, 24)
+    result = model.train()(cloudy)
+    expected = model.inversion(cloudy, nothing(cloudy)).clamp(-0.5, 1.5)
+    for output in (result.restored, result.half, result.quarter):
+        torch.testing.assert_close(output, expected, rtol=0, atol=1e-6)
+
+    save_checkpoint(tmp_path / "best.pt", model.kind, model.config, {"model": model.state_dict()})
+    loaded = thiefcloud.load(tmp_path / "best.pt")
+    assert loaded.config["inversion"]
+    torch.testing.assert_close(restore(loaded, cloudy), restore(model, cloudy), rtol=0, atol=1e-5)
+
+
+def test_another_prior_can_take_the_place_of_the_first() -> None:
+    model = ThiefCloud(NoPrior(), residual=True, inversion=True)
+    model.replace_prior(SCPM())
+    assert model.config["prior"] == SCPM().config
+    expected = ThiefCloud(SCPM(), residual=True, inversion=True)
+    assert model.state_dict().keys() == expected.state_dict().keys()
+
+    with pytest.raises(ValueError, match="the prior takes 4 bands, expected in_channels = 3"):
+        model.replace_prior(SCPM(in_channels=4))
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_it_needs_a_residual_network(kind: str) -> None:
+    with pytest.raises(ValueError, match="needs residual = True"):
+        BUILDERS[kind]({"in_channels": 3, "prior": None, "inversion": True})
+
+
+def test_older_weights_with_a_veil_are_refused_with_advice(tmp_path: Path) -> None:
+    model = ThiefCloud(NoPrior(), residual=True)
+    config = {**model.config, "veil": True}
+    save_checkpoint(tmp_path / "old.pt", model.kind, config, {"model": model.state_dict()})
+
+    message = r"old\.pt cannot be used: .* which the inversion has replaced"
+    with pytest.raises(CheckpointError, match=message):
+        thiefcloud.load(tmp_path / "old.pt")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"epochs_inversion": 10}, "--epochs-inversion needs --residual"),
+        ({"epochs_inversion": -1, "residual": True}, "epochs-inversion"),
+        ({"lr_inversion": 0.0}, "--lr-inversion is 0"),
+        ({"jitter": -0.1}, "--jitter is -0.1"),
+        ({"epochs_frozen": 0, "epochs_tunable": 0}, "nothing to train"),
+        (
+            {"pretrained": Path("best.pt"), "network": "unet"},
+            "--pretrained brings its network and prior along",
+        ),
+        (
+            {"pretrained": Path("best.pt"), "no_prior": True},
+            "--pretrained brings its network and prior along",
+        ),
+    ],
+)
+def test_options_that_contradict(given: dict, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        TrainOptions(**given)
