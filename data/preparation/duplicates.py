@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from tqdm import tqdm
 
 from cloudkit.progress import progress_bar
 from preparation.correlation import (
@@ -149,7 +150,7 @@ def _candidates(
     """Yield (index, index, down, right) of pairs to confirm; shifts in pixels of a thumbnail."""
     blocks = list(product(_blocks(first), _blocks(second)))
     total = sum(len(rows) * len(columns) for rows, columns in blocks)
-    progress = progress_bar(
+    progress: tqdm[int] = progress_bar(
         total=total, desc=f"comparing {title}".strip(), unit="pair", unit_scale=True
     )
     with single_core_threads() as threads, progress:
