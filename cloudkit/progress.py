@@ -22,4 +22,4 @@ def progress_bar(
         options: of `tqdm.tqdm`, such as desc and unit.
     """
     hidden = not show or bool(os.environ.get("TQDM_DISABLE"))
-    return tqdm(items, disable=True if hidden else None, **options)
+    return tqdm(iter(()) if items is None else items, disable=True if hidden else None, **options)

@@ -8,6 +8,8 @@
     python SCPM/src/train_cd.py --mixture FILE --root DIR
     # Cloudy images and thickness maps made beforehand, in cloudy/ and thickness/:
     python SCPM/src/train_cd.py --pairs DIR
+    # The released prior, further on your images:
+    python SCPM/src/train_cd.py --clear DIR --pretrained checkpoints/scpm.safetensors
     # Go on after an interruption:
     python SCPM/src/train_cd.py --out runs/my-scpm --resume
     # Two GPUs:
@@ -46,7 +48,8 @@ def main(options: PriorTrainOptions) -> None:
 
         # Build the network.
         torch.manual_seed(options.seed)
-        model = SCPM().to(processes.device)
+        model = scpm.load(options.pretrained) if options.pretrained else SCPM()
+        model.to(processes.device)
 
         # Find the images. Read those of validation once, so that a damaged one shows now.
         data = open_prior_data(options)

@@ -74,6 +74,9 @@ class PriorTrainOptions:
     out: Path | None = None
     """Write the run to this folder. Default: runs/scpm in the repository; an earlier run there is
     moved aside."""
+    pretrained: Path | None = None
+    """Begin with these weights of SCPM instead of random ones, for example to train the released
+    prior further on your own images."""
     preset: Literal["paper", "quick"] = "paper"
     """Choose the defaults of the options below: the paper's recipe, or one for two CPU cores.
     Default: quick for data/sample, else paper."""

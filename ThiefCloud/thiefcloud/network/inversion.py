@@ -1,16 +1,17 @@
 """Guided inversion: the scattering model, solved for the clear image before the network begins.
 
-A cloud turns the clear image J into I = J t + A (1 - t), so J = k I + b with the gain k = 1 / t and
-the offset b = A (1 - k). Both change slowly from place to place. So a network on a grid of cells of
-4 pixels can estimate them: it has a large receptive field, costs little and can be trained long. It
-has three inputs:
+A cloud of the colour A turns the clear image J into I = J t + A (1 - t). So J = k I + A (1 - k),
+with the gain k = 1 / t. The cloud prior SCPM says how thick the cloud is, 1 - t, at each pixel. A
+network on a grid of cells of 4 pixels corrects it: it estimates the colour of the cloud, how far
+the prior is trusted, and a gain of its own. It has a large receptive field, costs little and can be
+trained long. It has three inputs:
 
 * cells: mean, deviation, least and largest value of each band within 4 x 4 pixels;
 * the guide: the thickness and the features of the cloud prior SCPM, averaged over the same cells;
 * statistics of the whole image, which tell an even haze that no neighbourhood shows.
 
-A U-Net writes the estimate from coarse to fine. The statistics give one gain and offset for the
-whole image. Each level of the decoder, from cells of 32 pixels to cells of 4, adds its correction.
+A U-Net writes the estimate from coarse to fine. The statistics give one estimate for the whole
+image. Each level of the decoder, from cells of 32 pixels to cells of 4, adds its correction.
 """
 
 from collections.abc import Sequence
@@ -37,12 +38,15 @@ _WIDTHS = (48, 96, 144, 192)  # channels of the levels, cells of 4, 8, 16 and 32
 _CONTEXT = 64  # hidden values of the whole image
 _SLOPE = 0.1  # of activations below 0
 _STEP = 0.25  # scale of the heads; without it their sum overshoots in the first steps of training
+_MAPS = 3  # that the heads write for each band: log gain, colour, trust
 _STEEPEST = 2.5  # logarithm of the largest gain, which is 12
-_CLOUD = 0.9  # brightness A of most clouds; the estimate adds a small rest to b = A (1 - k)
+_CLOUD = 0.95  # brightness of most clouds
+_CLEAR = 0.03  # thickness that the prior reads over clear ground
+_RESTORABLE = 0.92  # thickness from which cloud is taken for opaque
 
 
 class Inversion(nn.Module):
-    """Removal of the cloud that gain and offset can describe. Untrained it changes nothing.
+    """Removal of the cloud that a gain and a colour can describe. Untrained it trusts the prior.
 
     It computes in float32 if its weights are of half precision, because rounded gains would show
     as a colour cast.
@@ -68,13 +72,13 @@ class Inversion(nn.Module):
 
         self.context_first = nn.Linear(_CONTEXT, first)
         self.context_last = nn.Linear(_CONTEXT, last)
-        self.even = nn.Linear(_CONTEXT, 2 * bands)
+        self.even = nn.Linear(_CONTEXT, _MAPS * bands)
 
         self.encoders = _blocks()
         self.downs = _pointwise(_WIDTHS[:-1], _WIDTHS[1:])
         self.ups = _pointwise(_WIDTHS[1:], _WIDTHS[:-1])
         self.decoders = _blocks()
-        self.heads = _pointwise(_WIDTHS, [2 * bands] * len(_WIDTHS))
+        self.heads = _pointwise(_WIDTHS, [_MAPS * bands] * len(_WIDTHS))
 
         # With zeros here a prior can join weights that were trained without one.
         nn.init.zeros_(self.from_guide.weight)
@@ -111,20 +115,23 @@ class Inversion(nn.Module):
                 statistics = image_statistics(ground)
             prior = Prior._make(part.to(dtype) for part in prior)
             cells = cell_statistics(ground)
-            gain, offset = self.gain_and_offset(cells, guide(prior), statistics.to(dtype))
+            estimate = self.estimate(cells, guide(prior), statistics.to(dtype))
 
-            inverted = torch.addcmul(_to_pixels(offset), _to_pixels(gain), images)
+            log_gain, colour, trust = _to_pixels(estimate).chunk(_MAPS, dim=1)
+            gain = total_gain(log_gain, trust, prior.thickness)
+            inverted = torch.lerp(colour, images, gain)  # k I + A (1 - k)
             return torch.where(valid, inverted, images)
 
-    def gain_and_offset(
-        self, cells: Tensor, guide: Tensor, statistics: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Estimate gain and offset of every cell, each (N, bands, h, w).
+    def estimate(self, cells: Tensor, guide: Tensor, statistics: Tensor) -> Tensor:
+        """Estimate three maps for each band: log gain, colour of the cloud, trust in the prior.
 
         Args:
             cells: `cell_statistics`, (N, 4 bands, h, w).
             guide: `guide`, (N, 37, h, w).
             statistics: `image_statistics`, (N, bands, 11).
+
+        Returns:
+            The maps, (N, 3 bands, h, w).
         """
         context = self.from_image(_centred(statistics.flatten(1)))
         features = (
@@ -149,10 +156,10 @@ class Inversion(nn.Module):
             features = self.decoders[level](features)
             estimate = estimate + self.heads[level](features)
 
-        return _gain_and_offset(estimate)
+        return _bounded(estimate)
 
     def even_gain_and_offset(self, statistics: Tensor) -> tuple[Tensor, Tensor]:
-        """Estimate gain and offset of whole images by the coarsest step alone.
+        """Estimate gain and offset of whole images by the coarsest step alone, without the prior.
 
         Args:
             statistics: `image_statistics`, (N, bands, 11).
@@ -160,7 +167,10 @@ class Inversion(nn.Module):
         Returns:
             Both (N, bands).
         """
-        return _gain_and_offset(self.even(self.from_image(_centred(statistics.flatten(1)))))
+        estimate = _bounded(self.even(self.from_image(_centred(statistics.flatten(1)))))
+        log_gain, colour, _ = estimate.chunk(_MAPS, dim=1)
+        gain = log_gain.exp()
+        return gain, colour * (1 - gain)
 
 
 class ChannelNorm(nn.Module):
@@ -215,14 +225,26 @@ def _conv_1x1(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 1)
 
 
-def _gain_and_offset(estimate: Tensor) -> tuple[Tensor, Tensor]:
-    """Turn the output of the heads, (N, 2 bands, ...), into gain and offset, each (N, bands, ...).
+def total_gain(log_gain: Tensor, trust: Tensor, thickness: Tensor) -> Tensor:
+    """Return the gain that the network and the prior ask for together.
+
+    Args:
+        log_gain: logarithm of the network's own gain, (N, bands, H, W).
+        trust: factor of the prior's log gain, of the same shape.
+        thickness: the prior's thickness 1 - t, (N, 1, H, W), which asks for the gain 1 / t.
+    """
+    cloud = ((thickness - _CLEAR) / (1 - _CLEAR)).clamp(0, _RESTORABLE)
+    return torch.exp((log_gain - trust * torch.log1p(-cloud)).clamp_max(_STEEPEST))
+
+
+def _bounded(estimate: Tensor) -> Tensor:
+    """Turn the output of the heads, (N, 3 bands, ...), into log gain, colour and trust.
 
     The bound of the gain is a soft one, because a hard one has no gradient beyond it.
     """
-    log_gain, rest = (_STEP * estimate).chunk(2, dim=1)
-    gain = torch.exp(_STEEPEST * torch.tanh(log_gain / _STEEPEST))
-    return gain, _CLOUD * (1 - gain) + rest
+    log_gain, colour, trust = (_STEP * estimate).chunk(_MAPS, dim=1)
+    log_gain = _STEEPEST * torch.tanh(log_gain / _STEEPEST)
+    return torch.cat((log_gain, _CLOUD + colour, 2 * torch.sigmoid(trust)), dim=1)
 
 
 def _centred(values: Tensor) -> Tensor:

@@ -62,8 +62,8 @@ class TrainOptions(DataOptions):
     repository."""
     preset: Literal["paper", "inversion", "quick"] = "paper"
     """Defaults of the options. paper: the paper's recipe. inversion: as long, with an inversion
-    before the network, L1 alone and averaged weights. quick: for few images and two CPU cores,
-    without an inversion. Default: quick for "simulated", else paper."""
+    before the network, L1 alone and averaged weights. quick: the same for few images and two CPU
+    cores. Default: quick for "simulated", else paper."""
     resume: bool = False
     """Continue the run in --out, with its options."""
     epochs_inversion: int = 0
@@ -202,14 +202,17 @@ PRESETS = {
     "quick": TrainOptions(
         preset="quick",
         residual=True,
-        epochs_frozen=40,
-        epochs_tunable=16,
-        batch_frozen=4,
-        batch_tunable=4,
-        lr_frozen=1e-3,
-        crop=64,
+        epochs_inversion=200,
+        epochs_frozen=16,
+        epochs_tunable=8,
+        batch_frozen=2,
+        batch_tunable=2,
+        lr_inversion=1.5e-3,
+        even_steps=1000,
+        crop=128,
         pixel="l1",
         perceptual=0.0,
-        validate_every=8,
+        ema=0.99,
+        validate_every=20,
     ),
 }

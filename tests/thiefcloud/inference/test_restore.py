@@ -65,15 +65,13 @@ def test_the_margin_does_not_change_the_statistics_of_the_image(
     image = torch.rand(3, 40, 48)
     image[:, :8] = 0  # no data
     calls = []
-    gain_and_offset = Inversion.gain_and_offset
+    estimate = Inversion.estimate
 
-    def keep(
-        self: Inversion, cells: Tensor, guide: Tensor, statistics: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def keep(self: Inversion, cells: Tensor, guide: Tensor, statistics: Tensor) -> Tensor:
         calls.append(statistics)
-        return gain_and_offset(self, cells, guide, statistics)
+        return estimate(self, cells, guide, statistics)
 
-    monkeypatch.setattr(Inversion, "gain_and_offset", keep)
+    monkeypatch.setattr(Inversion, "estimate", keep)
     restore(model, image)
     torch.testing.assert_close(calls[0][0, :, 0], image[:, 8:].mean((1, 2)))
 

@@ -12,7 +12,7 @@ from cloudkit.checkpoints import CheckpointError, save_checkpoint
 from scpm import SCPM, CloudOptions, Prior, simulate_clouds
 from thiefcloud import NoPrior, ThiefCloud, restore
 from thiefcloud.inference.weights import BUILDERS
-from thiefcloud.network.inversion import Inversion
+from thiefcloud.network.inversion import Inversion, total_gain
 from thiefcloud.network.statistics import (
     CELL,
     cell_statistics,
@@ -54,33 +54,52 @@ def ground(count: int, seed: int, size: int = 64) -> Tensor:
 
 
 @pytest.mark.parametrize("size", [(8, 8), (24, 40), (64, 136)])
-def test_untrained_it_changes_nothing(size: tuple[int, int]) -> None:
+def test_untrained_it_changes_nothing_without_a_prior(size: tuple[int, int]) -> None:
     images = torch.rand(2, 3, *size)
     torch.testing.assert_close(Inversion()(images, nothing(images)), images, rtol=0, atol=1e-6)
 
 
-def test_restored_is_gain_times_image_plus_offset() -> None:
+def test_the_scattering_model_is_inverted_with_the_estimated_maps() -> None:
     inversion, images = randomised(), torch.rand(2, 3, 40, 72)
-    gain, offset = inversion.gain_and_offset(
-        cell_statistics(images), guide(nothing(images)), image_statistics(images)
-    )
-    assert gain.shape == offset.shape == (2, 3, 10, 18)
-    assert gain.std() > 0.01
+    prior = nothing(images)._replace(thickness=torch.rand(2, 1, 40, 72))
+    estimate = inversion.estimate(cell_statistics(images), guide(prior), image_statistics(images))
+    assert estimate.shape == (2, 9, 10, 18)
+    assert estimate.std() > 0.01
 
-    gain = F.interpolate(gain, scale_factor=CELL, mode="bilinear")
-    offset = F.interpolate(offset, scale_factor=CELL, mode="bilinear")
-    found = inversion(images, nothing(images))
-    torch.testing.assert_close(found, gain * images + offset, rtol=0, atol=1e-5)
+    pixels = F.interpolate(estimate, scale_factor=CELL, mode="bilinear")
+    log_gain, colour, trust = pixels.chunk(3, dim=1)
+    gain = total_gain(log_gain, trust, prior.thickness)
+    expected = gain * images + colour * (1 - gain)
+    torch.testing.assert_close(inversion(images, prior), expected, rtol=0, atol=1e-5)
 
 
-def test_the_prior_drives_it_but_a_new_one_begins_without_effect() -> None:
+def test_the_gain_of_a_known_thickness() -> None:
+    thickness = torch.tensor([-0.2, 0.0, 0.03, 0.515, 0.9, 1.3]).view(1, 1, 1, 6)
+    zeros, ones = torch.zeros(1, 3, 1, 6), torch.ones(1, 3, 1, 6)
+    trusted = total_gain(zeros, ones, thickness)
+    assert torch.equal(trusted[..., :3], ones[..., :3])  # clear ground stays exactly as it is
+    torch.testing.assert_close(trusted[..., 3], torch.full((1, 3, 1), 2.0))
+    assert (trusted[..., 3:].diff() > 0).all()
+    assert torch.equal(total_gain(zeros, zeros, thickness), ones)
+
+
+def test_untrained_it_removes_a_cloud_of_the_usual_colour_that_the_prior_knows() -> None:
+    clear = ground(2, 3)
+    thickness = torch.linspace(0.03, 0.9, 64).expand(2, 1, 64, 64)
+    transmission = (1 - thickness) / 0.97
+    cloudy = clear * transmission + 0.95 * (1 - transmission)
+    prior = nothing(cloudy)._replace(thickness=thickness)
+    torch.testing.assert_close(Inversion()(cloudy, prior), clear, rtol=0, atol=1e-5)
+
+
+def test_the_features_of_a_new_prior_begin_without_effect() -> None:
     images = torch.rand(1, 3, 32, 32)
-    prior = SCPM().eval()(images)
+    features = SCPM().eval()(images)._replace(thickness=torch.zeros(1, 1, 32, 32))
     driven = randomised()
-    assert (driven(images, prior) - driven(images, nothing(images))).abs().max() > 1e-3
+    assert (driven(images, features) - driven(images, nothing(images))).abs().max() > 1e-3
 
     torch.nn.init.zeros_(driven.from_guide.weight)
-    assert torch.equal(driven(images, prior), driven(images, nothing(images)))
+    assert torch.equal(driven(images, features), driven(images, nothing(images)))
 
 
 def test_it_learns_to_remove_new_patches() -> None:
