@@ -80,7 +80,8 @@ class AblationOptions:
     residual: bool = _PAPER.residual
     """Add the cloudy image to the output of the networks."""
     epochs_inversion: int = _PAPER.epochs_inversion
-    """Passes that train an inversion, guided by the arm's prior, before the network; 0 for none."""
+    """Passes that train an inversion, guided by the arm's prior, before the network. The default is
+    0 in every preset, because the paper's network has no inversion."""
     even_steps: int = _PAPER.even_steps
     """Steps that fit the coarsest part of each inversion before its other parts."""
     validate_every: int = _PAPER.validate_every
@@ -127,7 +128,6 @@ def parse(arguments: Sequence[str], description: str | None = None) -> AblationO
         pixel=preset.pixel,
         perceptual=preset.perceptual,
         residual=preset.residual,
-        epochs_inversion=preset.epochs_inversion,
         even_steps=preset.even_steps,
         validate_every=preset.validate_every,
     )

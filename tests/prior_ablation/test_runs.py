@@ -108,7 +108,7 @@ def test_presets_are_those_of_train_py() -> None:
     quick = parse(["--preset", "quick", "--root", "x"])
     theirs = PRESETS["quick"]
     assert (quick.epochs, quick.batch, quick.lr, quick.crop) == (
-        56,
+        24,
         theirs.batch_frozen,
         theirs.lr_frozen,
         theirs.crop,
@@ -118,5 +118,6 @@ def test_presets_are_those_of_train_py() -> None:
         theirs.perceptual,
         theirs.residual,
     )
+    assert quick.epochs_inversion == 0  # the paper's network has none
     assert parse(["--root", "x"]).epochs == 400
     assert parse(["--preset=inversion", "--root", "x"]).residual

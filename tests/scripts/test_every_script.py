@@ -145,7 +145,11 @@ def test_a_wrong_command_line(
         (TRAIN, ["--crop", "20"], "--crop is 20, expected a multiple of 8, for example 16."),
         (TRAIN, ["--ema", "1"], "--ema is 1.0"),
         (TRAIN, ["--epochs-frozen", "-1"], "must not be negative"),
-        (TRAIN, ["--epochs-frozen", "0", "--epochs-tunable", "0"], "nor all 0"),
+        (
+            TRAIN,
+            ["--epochs-inversion", "0", "--epochs-frozen", "0", "--epochs-tunable", "0"],
+            "nor all 0",
+        ),
         (TRAIN, ["--batch-tunable", "0"], "--batch-tunable is 0, expected more than 0."),
         (TRAIN, ["--perceptual", "-1"], "--perceptual is -1.0, expected 0 or more."),
         (TRAIN, ["--dataset", "rice1"], "--dataset rice1 needs --root DIR"),

@@ -208,11 +208,11 @@ PRESETS = {
         batch_frozen=2,
         batch_tunable=2,
         lr_inversion=1.5e-3,
+        lr_frozen=1e-3,
         even_steps=1000,
         crop=128,
         pixel="l1",
         perceptual=0.0,
-        ema=0.99,
         validate_every=20,
     ),
 }
