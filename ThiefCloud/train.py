@@ -23,34 +23,31 @@ with which the next one begins.
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
-import scpm
 import thiefcloud
 from cloudkit.data.sampling import batch_loader
 from cloudkit.data.scenes import Scene, check_scenes, mean_scores
-from cloudkit.errors import UserError
 from cloudkit.files import write_atomically
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
-from cloudkit.script.command_line import SAMPLE, plain, run_script
+from cloudkit.script.command_line import SAMPLE, run_script
 from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
 from cloudkit.training.run import Run, training_parser
 from cloudkit.training.trainer import Trainer
-from scpm import SCPM
-from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, restore, restore_and_detect
+from thiefcloud import RemovalNetwork, restore, restore_and_detect
 from thiefcloud.data.batches import CloudyCrops, WholeImages
 from thiefcloud.data.datasets import Data, open_data
-from thiefcloud.inference.weights import BUILDERS, load_into
-from thiefcloud.paths import OUT, default_prior
+from thiefcloud.inference.weights import load_into
+from thiefcloud.paths import OUT
 from thiefcloud.training.even_fit import fit_even
 from thiefcloud.training.losses import RestorationLoss
-from thiefcloud.training.options import BROUGHT_ALONG, PRESETS, TrainOptions
+from thiefcloud.training.options import PRESETS, TrainOptions
 from thiefcloud.training.phases import Phase, phases_of, prepare
+from thiefcloud.training.start import describe_start, new_model, options_in_force
 
 
 def main(options: TrainOptions) -> None:
@@ -86,7 +83,7 @@ def main(options: TrainOptions) -> None:
             precision=MixedPrecision(options.precision, processes.device),
             ema=options.ema,
             processes=processes,
-            options=in_force(options),
+            options=options_in_force(options),
         )
         run.restore(trainer)
         run.open()
@@ -219,56 +216,6 @@ def kept_weights(phase: Phase, run: Run) -> Path:
     return run.path / f"{phase.name}.pt"
 
 
-def new_model(options: TrainOptions) -> RemovalNetwork:
-    """Build the network to begin with: from a file, or at random with its prior from a file."""
-    if options.pretrained is not None:
-        return pretrained_model(options, options.pretrained)
-    torch.manual_seed(options.seed)
-    prior = new_prior(options)
-    torch.manual_seed(options.seed)  # so that the network is the same for every prior
-    config = {
-        "in_channels": prior.in_channels,
-        "residual": options.residual,
-        "inversion": options.epochs_inversion > 0,
-    }
-    return BUILDERS[options.network](config, prior)
-
-
-def pretrained_model(options: TrainOptions, path: Path) -> RemovalNetwork:
-    """Load the network to begin with, and give it another prior if the options name one."""
-    model = thiefcloud.load(path)
-    if options.prior is not None:
-        if not isinstance(model, ThiefCloud):
-            raise UserError(
-                f"--pretrained {path} is a U-Net, which takes no prior; leave out --prior."
-            )
-        model.replace_prior(scpm.load(options.prior))
-    if options.epochs_inversion and model.inversion is None:
-        raise UserError(
-            f"--pretrained {path} has no inversion to train; leave out --epochs-inversion, or "
-            "--pretrained."
-        )
-    return model
-
-
-def new_prior(options: TrainOptions) -> SCPM | NoPrior:
-    """Build the prior to begin with: from a file, untrained, or none."""
-    if options.no_prior or options.network == "unet":
-        return NoPrior()
-    return SCPM() if options.untrained_prior else scpm.load(options.prior or default_prior())
-
-
-def in_force(options: TrainOptions) -> dict[str, Any]:
-    """Return the options that checkpoints note: those that pretrained weights did not decide."""
-    noted = plain(options)
-    if options.pretrained is None:
-        return noted
-    decided = set(BROUGHT_ALONG)
-    if options.prior is not None:
-        decided.remove("prior")
-    return {name: value for name, value in noted.items() if name not in decided}
-
-
 def fit_coarsest(
     model: RemovalNetwork, data: Data, options: TrainOptions, processes: Processes
 ) -> None:
@@ -291,12 +238,8 @@ def announce(options: TrainOptions, data: Data, processes: Processes) -> None:
     if not processes.is_main:
         return
     print(data.note)
-    if options.pretrained is not None:
-        replaced = f", with the prior {options.prior}" if options.prior is not None else ""
-        print(f"weights to begin with: {options.pretrained}{replaced}")
-    elif not options.no_prior and options.network == "thiefcloud":
-        prior = "untrained" if options.untrained_prior else options.prior or default_prior()
-        print(f"prior: {prior}")
+    if start := describe_start(options):
+        print(start)
     if options.folder == SAMPLE:
         print(
             "these are the sample chips; name a real data set with --dataset NAME --root DIR (see "

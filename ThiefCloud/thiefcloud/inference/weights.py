@@ -82,9 +82,13 @@ def build(
     return network.from_config(config, prior)
 
 
-# The one table of networks: each by its `kind`, with a function of a config, and maybe a prior.
+# The one table of networks, by the names that checkpoints and --network have for them.
+NETWORKS: Mapping[str, type[RemovalNetwork]] = {
+    network.kind: network for network in (ThiefCloud, UNet)
+}
+# Functions of a config, and maybe a prior.
 BUILDERS: Mapping[str, Callable[..., RemovalNetwork]] = {
-    network.kind: partial(build, network) for network in (ThiefCloud, UNet)
+    kind: partial(build, network) for kind, network in NETWORKS.items()
 }
 
 

@@ -49,7 +49,8 @@ class NoPrior(nn.Module):
 class RemovalNetwork(nn.Module, ABC):
     """Network that removes cloud from images.
 
-    A subclass sets `kind`, `prior` and `inversion`, and defines `forward`.
+    A subclass sets `kind`, `prior` and `inversion`, and defines `forward`. One that a prior guides
+    sets `takes_prior`, and takes the prior in `from_config`.
 
     Args:
         in_channels: bands of input and output.
@@ -64,6 +65,7 @@ class RemovalNetwork(nn.Module, ABC):
     """
 
     kind: ClassVar[str]  # name in checkpoints and on the command line
+    takes_prior: ClassVar[bool] = False
     prior: SCPM | NoPrior
     inversion: Inversion | None
 

@@ -33,6 +33,7 @@ class ThiefCloud(RemovalNetwork):
     """
 
     kind = "thiefcloud"
+    takes_prior = True
 
     def __init__(
         self,
