@@ -16,10 +16,11 @@ from cloudkit.progress import progress_bar
 
 
 class CropDataset(Dataset[list[Tensor]]):
-    """Random crops of images that are read once. Files of one place are cropped alike.
+    """Random crops of images in memory. Files of one place are cropped alike.
 
     Args:
-        files: for each sample, the files that show the same place, for example (cloudy, clear).
+        files: for each sample, the files that show the same place, for example (cloudy, clear). A
+            place that several samples show is read and stored once.
         bands: number of bands of each of those files.
         crop: side of the square crops in pixels, a multiple of 8.
         device: device of the batches.
@@ -44,14 +45,17 @@ class CropDataset(Dataset[list[Tensor]]):
         show_progress: bool = True,
     ) -> None:
         self.crop = crop
+        places = list(dict.fromkeys(files))
+        numbers = {place: number for number, place in enumerate(places)}
+        self._places = [numbers[place] for place in files]  # of each sample
 
         def read(paths: tuple[Path, ...]) -> list[Tensor]:
             return _read_place(paths, bands, crop)
 
         with ThreadPoolExecutor() as pool:
             bar = progress_bar(
-                pool.map(read, files),
-                total=len(files),
+                pool.map(read, places),
+                total=len(places),
                 desc="reading images",
                 unit="image",
                 show=show_progress,
@@ -62,10 +66,11 @@ class CropDataset(Dataset[list[Tensor]]):
         self._store = open_store(store, parts, crop, device)
         on_device = isinstance(self._store, DeviceStore)
         memory = f"the memory of {device}" if on_device else "host memory"
-        self.note = f"{len(self)} training images, {size_of(parts) / 1e9:.2f} GB, lie in {memory}"
+        self.note = f"{len(places)} training images, {size_of(parts) / 1e9:.2f} GB, lie in {memory}"
 
     def __len__(self) -> int:
-        return len(self._sizes)
+        """Return the number of samples."""
+        return len(self._places)
 
     def __getitem__(self, sample: SampleIndex) -> list[Tensor]:
         """Return one random crop (bands, crop, crop) of each file of a place."""
@@ -82,11 +87,12 @@ class CropDataset(Dataset[list[Tensor]]):
 
     def _random_crop(self, sample: SampleIndex) -> Crop:
         random = sample.generator()
-        height, width = self._sizes[sample.index]
+        place = self._places[sample.index]
+        height, width = self._sizes[place]
         top = int(random.integers(height - self.crop + 1))
         left = int(random.integers(width - self.crop + 1))
         flip, rotations = bool(random.integers(2)), int(random.integers(4))
-        return Crop(sample.index, top, left, flip, rotations)
+        return Crop(place, top, left, flip, rotations)
 
 
 def _read_place(paths: tuple[Path, ...], bands: tuple[int, ...], crop: int) -> list[Tensor]:

@@ -1,7 +1,6 @@
 """Training batches of the prior: crops of cloudy images with their thickness maps."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -27,9 +26,7 @@ class PriorCrops(Dataset[Batch]):
     """
 
     def __init__(self, data: PriorData, *, crop: int, store: Store, processes: Processes) -> None:
-        files = list(dict.fromkeys(sample.files for sample in data.train))
-        numbers = {paths: number for number, paths in enumerate(files)}
-        self._stored = [numbers[sample.files] for sample in data.train]
+        files = [sample.files for sample in data.train]
         self._samples, self._simulate = data.train, data.simulate
         self._has_maps = len(files[0]) == 2
         self._crops = CropDataset(
@@ -53,8 +50,7 @@ class PriorCrops(Dataset[Batch]):
 
     def __getitems__(self, samples: Sequence[SampleIndex]) -> Batch:
         """Return a batch, float32 in [0, 1]. Clear images without clouds have the thickness 0."""
-        stored = [replace(sample, index=self._stored[sample.index]) for sample in samples]
-        crops = self._crops.__getitems__(stored)
+        crops = self._crops.__getitems__(samples)
         if self._has_maps:
             return crops[0], crops[1]
 

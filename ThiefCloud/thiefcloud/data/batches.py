@@ -1,7 +1,6 @@
 """Training batches: random crops of cloudy and clear images, some under simulated clouds."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -52,9 +51,7 @@ class CloudyCrops(Dataset[Batch]):
         opaque: float = 0.0,
         jitter: float = 0.0,
     ) -> None:
-        files = list(dict.fromkeys((pair.cloudy, pair.clear) for pair in data.train))
-        numbers = {pair: number for number, pair in enumerate(files)}
-        self._stored = [numbers[pair.cloudy, pair.clear] for pair in data.train]
+        files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
         self._crops = CropDataset(
             files, (3, 3), crop, processes.device, store=store, show_progress=processes.is_main
@@ -79,8 +76,7 @@ class CloudyCrops(Dataset[Batch]):
         """Return a batch: cloudy and clear, each (N, 3, crop, crop), float32 in [0, 1]."""
         # Cut the crops.
         pairs = [self._pairs[sample.index] for sample in samples]
-        stored = [replace(sample, index=self._stored[sample.index]) for sample in samples]
-        cloudy, clear = self._crops.__getitems__(stored)
+        cloudy, clear = self._crops.__getitems__(samples)
 
         # Change brightness and colour.
         if self._jitter:

@@ -175,3 +175,18 @@ def test_same_size_compares_height_and_width_alone() -> None:
     check_same_size([torch.zeros(3, 4, 5), torch.zeros(1, 4, 5)], [Path("a"), Path("b")])
     with pytest.raises(UserError, match="a is 4x5 and b is 5x4"):
         check_same_size([torch.zeros(3, 4, 5), torch.zeros(3, 5, 4)], [Path("a"), Path("b")])
+
+
+def test_a_place_that_several_samples_show_is_stored_once(tmp_path: Path) -> None:
+    for name in "ab":
+        write_image(tmp_path / f"{name}.png", noise(height=20, width=24))
+    files = [(tmp_path / f"{name}.png",) for name in "aba"]
+    several = CropDataset(files, (3,), 8, CPU, show_progress=False)
+    once = CropDataset(files[:2], (3,), 8, CPU, show_progress=False)
+    assert len(several) == 3
+    assert several.note == once.note
+
+    keys = [(0, number) for number in range(20)]
+    (crops,) = several.__getitems__([SampleIndex(2, key) for key in keys])
+    (expected,) = once.__getitems__([SampleIndex(0, key) for key in keys])
+    assert torch.equal(crops, expected)
