@@ -242,7 +242,8 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], path: Path) ->
             problems.append(f"{len(names)} {problem} ({examples})")
     if problems:
         raise CheckpointError(
-            f"the weights in {path} do not fit {type(model).__name__}: {'; '.join(problems)}."
+            f"the weights in {path} do not fit {type(model).__name__} of this version: "
+            f"{'; '.join(problems)}. Name weights of this version, or train anew."
         )
     model.load_state_dict(dict(weights))
 

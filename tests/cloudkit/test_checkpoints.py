@@ -155,6 +155,7 @@ def test_weights_that_do_not_fit_are_named() -> None:
         "1 missing (bias); 5 unknown (extra0, extra1, extra2, ...); 1 of another shape (weight)"
     )
     assert problems in str(caught.value)
+    assert "Name weights of this version, or train anew." in str(caught.value)
 
 
 def test_values_that_are_no_weights_are_named() -> None:

@@ -233,6 +233,17 @@ def test_it_needs_a_residual_network(kind: str) -> None:
         BUILDERS[kind]({"in_channels": 3, "prior": None, "inversion": True})
 
 
+def test_weights_of_the_inversion_before_are_refused_with_advice(tmp_path: Path) -> None:
+    """It wrote two maps for each band, not three."""
+    model = ThiefCloud(SCPM(), residual=True, inversion=True)
+    weights = model.state_dict()
+    weights["inversion.even.bias"] = torch.zeros(6)
+    save_checkpoint(tmp_path / "old.pt", model.kind, model.config, {"model": weights})
+    message = r"1 of another shape \(inversion\.even\.bias\)\. Name weights of this version"
+    with pytest.raises(CheckpointError, match=message):
+        thiefcloud.load(tmp_path / "old.pt")
+
+
 def test_older_weights_with_a_veil_are_refused_with_advice(tmp_path: Path) -> None:
     model = ThiefCloud(NoPrior(), residual=True)
     config = {**model.config, "veil": True}
