@@ -21,5 +21,5 @@ def progress_bar(
         show: False hides the bar, as in all processes but the main one.
         options: of `tqdm.tqdm`, such as desc and unit.
     """
-    hidden = not show or bool(os.environ.get("TQDM_DISABLE"))
+    hidden = not show or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
     return tqdm(iter(()) if items is None else items, disable=True if hidden else None, **options)
