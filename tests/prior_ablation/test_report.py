@@ -170,10 +170,8 @@ def test_other_images_under_one_name(tmp_path: Path) -> None:
     two_folds(tmp_path, "no-prior", (25.0, 27.0))
     folder = fake_run(tmp_path, "unet", 1, around(1, 25.0))
     write_text(folder / SCORES, (folder / SCORES).read_text().replace("20,20.0", "20,20.1"))
-    with pytest.raises(
-        UserError,
-        match=r"image 20 has 20\.0000 dB for no-prior and 20\.1000 dB for unet in fold 1",
-    ):
+    values = r"20\.0000 dB for no-prior and 20\.1000 dB for unet in fold 1"
+    with pytest.raises(UserError, match=f"the cloudy image 20 has {values}"):
         summarize(tmp_path, "untrained-frozen")
 
 

@@ -177,7 +177,9 @@ MISTAKES = {
     ("--prior", "absent.pt"): ["absent.pt", "SCPM/src/train_cd.py trains SCPM"],
     ("--root", "only"): ["there is no image for train"],
     ("--root", "one"): ["there is no image for val"],
-    ("--dataset", "simulated"): ["holds pairs of cloudy and clear images"],
+    ("--dataset", "simulated"): [
+        "holds pairs of cloudy and clear images, expected only clear ones"
+    ],
     ("--crop", 64): ["smaller than the crop of 64; choose a smaller --crop"],
     ("--device", "nonsense"): ["the device 'nonsense' cannot be used here"],
     ("--perceptual", 0.1, "--vgg", "absent.pt"): ["absent.pt"],

@@ -135,6 +135,7 @@ def test_satehaze1k_has_an_official_split(tmp_path: Path, level: str) -> None:
         folder = tmp_path / "Haze1k" / f"Haze1k_{level}" / "dataset" / part
         assert {pair.cloudy.parent for pair in pairs} == {folder / "input"}
         assert {pair.clear.parent for pair in pairs} == {folder / "target"}
+    assert sizes(splits) == (12, 3, 5)
     assert "20 pairs (12 train, 3 val, 5 test)" in splits.note
 
 

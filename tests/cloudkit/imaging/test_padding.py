@@ -31,7 +31,10 @@ def three_bands(*values: float) -> Tensor:
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (torch.zeros(3, 8, 8).byte(), r"torch\.uint8, expected a floating .*divide uint8 by 255"),
+        (
+            torch.zeros(3, 8, 8).byte(),
+            r"torch\.uint8, expected a floating tensor .*divide uint8 by 255",
+        ),
         ([[0.5]], "are list, expected a floating tensor"),
         (torch.zeros(8, 8), r"\(8, 8\), expected \(C, H, W\) or \(N, C, H, W\)"),
         (torch.zeros(1, 1, 3, 8, 8), r"\(1, 1, 3, 8, 8\), expected"),

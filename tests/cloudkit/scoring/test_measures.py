@@ -109,7 +109,8 @@ def test_a_scorer_clamps_and_names() -> None:
 
 
 def test_a_scorer_rejects_invalid_names_and_shapes() -> None:
-    with pytest.raises(UserError, match="there is no metric psrn; expected psnr, ssim,"):
+    expected = "psnr, ssim, ssim_gaussian, mae, sam, ergas, lpips"
+    with pytest.raises(UserError, match=f"there is no metric psrn; expected {expected}"):
         make_scorer(["mae", "psrn"])
     with pytest.raises(ValueError, match=r"\(3, 16, 16\) and \(1, 16, 16\)"):
         make_scorer(["mae"])(noise(), noise(bands=1))

@@ -29,8 +29,9 @@ def test_as_computed_independently(protocol: Protocol, size: tuple[int, int]) ->
 def test_every_protocol_is_described() -> None:
     assert tuple(PROTOCOLS) == get_args(Protocol)
     for name, rules in PROTOCOLS.items():
-        kind = "(exact)" if name in EXACT else "(reconstructed)"
-        assert kind in str(rules.compute.__doc__)
+        summary = str(rules.compute.__doc__).splitlines()[0]
+        assert summary.startswith("Score as ")
+        assert summary.endswith("(exact)." if name in EXACT else "(reconstructed).")
         metrics = ["psnr", "ssim", "ssim_gaussian"] if name == "plain" else ["psnr", "ssim"]
         assert list(score(name, *scene(SIZE))) == metrics
 
@@ -88,7 +89,10 @@ def test_too_small(protocol: Protocol) -> None:
     image = noise(height=smallest, width=smallest + 1)
     assert math.isfinite(score(protocol, image, 0.9 * image)["ssim"])
     narrow = noise(height=smallest + 1, width=smallest - 1)
-    message = f"{protocol} cannot score {smallest + 1}x{smallest - 1} pixels, .* {smallest}x"
+    message = (
+        f"the protocol {protocol} cannot score {smallest + 1}x{smallest - 1} pixels, "
+        f"expected at least {smallest}x{smallest}"
+    )
     with pytest.raises(ValueError, match=message):
         score(protocol, narrow, narrow)
 

@@ -275,7 +275,8 @@ def test_a_folder_that_cannot_be_written_to(
     # Root may write anywhere.
     monkeypatch.setattr(os, "access", lambda path, mode: (path, mode) != (tmp_path, os.W_OK))
     folder = re.escape(str(tmp_path))
-    with pytest.raises(UserError, match=rf"written to: {folder} is read-only; name another"):
+    message = rf"cannot be written to: {folder} is read-only; name another"
+    with pytest.raises(UserError, match=message):
         make_run(tmp_path / "new" / "run", tmp_path)
 
 

@@ -84,7 +84,8 @@ def test_fields_are_read_from_a_folder(tmp_path: Path, edge: torch.Tensor) -> No
 
 @pytest.mark.parametrize(("count", "fraction"), [(0, 0.3), (1, 0.0), (1, 1.5)])
 def test_nothing_to_draw_is_refused(edge: torch.Tensor, count: int, fraction: float) -> None:
-    with pytest.raises(ValueError, match="expected at least one map, and a fraction above 0"):
+    message = "expected at least one map, and a fraction above 0 and up to 1"
+    with pytest.raises(ValueError, match=message):
         CloudFields([edge] * count, fraction)
 
 
