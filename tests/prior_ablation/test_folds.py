@@ -89,7 +89,15 @@ def test_fewer_folds_than_were_begun_are_other_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "block"),
-    [("0", "0"), ("9", "0"), ("10", "1"), ("499", "49"), ("a7_23b", "a7_2b"), ("lake", "lake")],
+    [
+        ("0", "0"),
+        ("9", "0"),
+        ("10", "1"),
+        ("499", "49"),
+        ("a7_23b", "a7_2b"),
+        ("lake", "lake"),
+        ("", ""),
+    ],
 )
 def test_blocks(name: str, block: str) -> None:
     assert block_of(name) == block

@@ -15,9 +15,8 @@ def test_gate_averages_mean_and_unbiased_deviation() -> None:
 
 def test_gate_mlp_ends_in_a_sigmoid_and_is_four_times_narrower_inside() -> None:
     gate = AFE(8).gate1
-    first, second = gate.from_std[0], gate.from_std[2]
-    assert (first.in_features, first.out_features) == (8, 2)
-    assert (second.in_features, second.out_features) == (2, 8)
+    shapes = [tuple(parameter.shape) for parameter in gate.from_std.parameters()]
+    assert shapes == [(2, 8), (2,), (8, 2), (8,)]
 
     weights = gate(100 * torch.randn(4, 8, 5, 5))
     assert 0 <= weights.min() <= weights.max() <= 1
