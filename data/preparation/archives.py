@@ -1,37 +1,32 @@
-"""Unpacking of zip archives from the internet.
+"""Unpacking of zip archives from the internet into temporary folders."""
 
-`zipfile` keeps every member inside the folder, writes links as plain files and compares checksums.
-This module adds limits of size, refuses members that overwrite each other, and explains errors.
-"""
-
+import errno
 import lzma
+import os
 import shutil
-import tarfile
+import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cloudkit.errors import UserError
+from tqdm import tqdm
+
 from cloudkit.progress import progress_bar
+from preparation.archive_formats import ArchiveError, damaged, unsupported
+from preparation.archive_members import (
+    Member,
+    open_members,
+    require_distinct,
+    require_limits,
+    require_space,
+)
 
-MAX_BYTES = 200 * 2**30  # unpacked; the largest dataset has about ten GiB
-MAX_FILES = 200_000
-MAX_RATIO = 50  # unpacked to packed bytes; images hardly compress, so more means a zip bomb
-RATIO_FROM = 2**30  # unpacked bytes; less does no harm at any ratio
-JUNK = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
-_OTHER_ARCHIVES = (b"Rar!", b"7z\xbc\xaf\x27\x1c")
-_WEB_PAGES = (b"<!doctype html", b"<html", b"<head")
-
-
-class ArchiveError(UserError):
-    """Error for an archive that cannot be unpacked. The message says what to do."""
-
-
-class OtherArchiveError(ArchiveError):
-    """Error for an archive that other programs can unpack, but Python cannot."""
+WORKING = ".unpacking-"  # prefix of temporary folders; a search for datasets skips hidden ones
+STALE_AFTER = 3600  # seconds without a new file, after which no run works in such a folder
+_BLOCK = 2**20  # bytes to copy at once
 
 
 @contextmanager
@@ -45,128 +40,102 @@ def unpacked(archive: Path, root: Path) -> Iterator[Path]:
         The folder.
 
     Raises:
-        ArchiveError: the archive is no zip, damaged, encrypted or too large, or members overwrite
-            each other.
+        ArchiveError: the archive is no zip, damaged, encrypted, too large for the limits or the
+            disk, or holds members that could do harm.
     """
-    require_zip(archive, str(archive))
-    root.mkdir(parents=True, exist_ok=True)
-
-    with TemporaryDirectory(prefix=".unpacking-", dir=root, ignore_cleanup_errors=True) as working:
-        folder = Path(working) / "content"
+    title = str(archive)
+    with ExitStack() as stack:
+        members = open_members(archive, title, stack)
+        working = stack.enter_context(working_folder(root))
+        inner = stack.enter_context(ExitStack())  # closed first: Windows removes no open file
+        require_space([member.info for member in members], root)
+        folder = working / "content"
         folder.mkdir()
-        sizes: dict[str, int] = {}
-        _extract(archive, folder, str(archive), sizes)
 
-        for inner in sorted(folder.rglob("*")):
-            if inner.is_file() and inner.suffix.lower() == ".zip":
-                title = f"{archive}: {inner.relative_to(folder).as_posix()}"
-                _extract(inner, inner.parent, title, sizes, wrapper=inner.stem)
-                inner.unlink()
+        with _explain_errors(title, root):
+            members = _open_inner_zips(members, title, working, inner)
+            infos = [member.info for member in members]
+            require_limits(infos, title, archive.stat().st_size)
+            require_distinct(members, title)
+            require_space(infos, root)
+            _write({folder / member.path: member for member in members}, working)
+        inner.close()
         yield folder
 
 
-def is_junk(path: PurePosixPath) -> bool:
-    """Return whether an operating system made the file: __MACOSX, .DS_Store and the like."""
-    return any(part.lower() in JUNK or part.startswith("._") for part in path.parts)
+@contextmanager
+def working_folder(root: Path) -> Iterator[Path]:
+    """Make a hidden temporary folder in `root`, and remove the stale ones of killed runs.
 
-
-def require_zip(path: Path, title: str) -> None:
-    """Raise ArchiveError unless the file is a complete zip archive."""
-    if not path.is_file():
-        raise ArchiveError(f"there is no archive {title}; expected a zip file.")
-    if zipfile.is_zipfile(path):
-        return
-
-    with path.open("rb") as file:
-        start = file.read(512)
-    if start.startswith(_OTHER_ARCHIVES) or (start and tarfile.is_tarfile(path)):
-        raise OtherArchiveError(
-            f"{title} is an archive of another kind, expected a zip. It must be unpacked by hand."
-        )
-    if start.lstrip().lower().startswith(_WEB_PAGES):
-        raise ArchiveError(
-            f"{title} is a web page, expected a zip. Servers send one after too many downloads: "
-            "delete it and try again in a day, or download the file in a browser while signed in."
-        )
-    raise ArchiveError(
-        f"{title} has {path.stat().st_size} bytes and is no complete zip archive. "
-        "Delete it and download it again."
-    )
-
-
-def _extract(
-    archive: Path, folder: Path, title: str, sizes: dict[str, int], wrapper: str = ""
-) -> None:
-    """Extract an archive, and add the size of each file by its lower-case path to `sizes`.
-
-    If members lie outside a folder named `wrapper`, they are extracted into a new one.
+    Yields:
+        The folder.
     """
-    require_zip(archive, title)
+    root.mkdir(parents=True, exist_ok=True)
+    for leftover in root.glob(f"{WORKING}*"):
+        with suppress(FileNotFoundError):  # another run removes its own
+            if time.time() - leftover.stat().st_mtime > STALE_AFTER:
+                shutil.rmtree(leftover, ignore_errors=True)
+
+    with TemporaryDirectory(prefix=WORKING, dir=root, ignore_cleanup_errors=True) as working:
+        yield Path(working)
+
+
+def _open_inner_zips(
+    members: Sequence[Member], title: str, working: Path, stack: ExitStack
+) -> list[Member]:
+    """Replace each zip among the members by its own members, after the same checks."""
+    opened = []
+    for index, member in enumerate(members):
+        if not member.is_zip:
+            opened.append(member)
+            continue
+        packed = working / f"{index}.zip"
+        _write({packed: member}, working)
+        inner = open_members(packed, f"{title}: {member.path}", stack)
+
+        base = member.path.with_suffix("")
+        if all(each.path.parts[:1] == (base.name,) for each in inner):
+            base = base.parent  # they bring the folder themselves
+        for each in inner:
+            opened.append(Member(each.archive, each.info, base / each.path))
+    return opened
+
+
+def _write(members: Mapping[Path, Member], working: Path) -> None:
+    """Write each member to its path inside the folder `working`; zipfile compares the checksums."""
+    total = sum(member.info.file_size for member in members.values())
+    progress: tqdm[int] = progress_bar(
+        total=total, desc="unpacking", unit="B", unit_scale=True, leave=False
+    )
+    with progress as bar:
+        for path, member in members.items():
+            if member.is_folder:
+                path.mkdir(parents=True, exist_ok=True)
+                continue
+
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with member.archive.open(member.info) as source, path.open("xb") as file:
+                while block := source.read(_BLOCK):
+                    file.write(block)
+                    bar.update(len(block))
+            os.utime(working)  # tells other runs that the folder is in use
+
+
+@contextmanager
+def _explain_errors(title: str, root: Path) -> Iterator[None]:
+    """Convert the errors of unpacking to one that says what to do."""
     try:
-        with zipfile.ZipFile(archive) as file:
-            members = []
-            for member in file.infolist():
-                if not is_junk(PurePosixPath(member.filename)):
-                    members.append(member)
-            _require_limits(members, archive, title, sizes)
-            _require_space(members, folder)
-
-            if not all(member.filename.startswith(f"{wrapper}/") for member in members):
-                folder = folder / wrapper
-            for member in progress_bar(members, desc="unpacking", unit="file", leave=False):
-                path = file.extract(member, folder)
-                key = path.casefold()  # some file systems do not tell capitals apart
-                if key in sizes and not member.is_dir():
-                    raise ArchiveError(
-                        f"{title} holds {member.filename}, which would overwrite another member. "
-                        "Have it packed again."
-                    )
-                sizes[key] = member.file_size
-    except ArchiveError:
+        yield
+    except RuntimeError as error:
+        raise unsupported(title, error) from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, UnicodeDecodeError) as error:
+        raise damaged(title, error) from error
+    except OSError as error:
+        if error.errno is None:  # bz2 has no error type of its own
+            raise damaged(title, error) from error
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ArchiveError(
+                f"{root} has no space left, so nothing was unpacked. Free some space, or name "
+                "another --root."
+            ) from error
         raise
-    except RuntimeError as error:  # encrypted, or of a version or method that Python does not know
-        raise OtherArchiveError(
-            f"{title} is a zip that Python cannot unpack ({error}). It must be unpacked by hand."
-        ) from error
-    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
-        raise ArchiveError(
-            f"{title} cannot be unpacked ({error}). If it is damaged, delete it and download it "
-            "again; if the disk is full, free some space."
-        ) from error
-
-
-def _require_limits(
-    members: Sequence[zipfile.ZipInfo], archive: Path, title: str, sizes: dict[str, int]
-) -> None:
-    count = len(sizes) + len(members)
-    unpacked_bytes = _total(members)
-    total = sum(sizes.values()) + unpacked_bytes
-    if count > MAX_FILES or total > MAX_BYTES:
-        raise ArchiveError(
-            f"{title} would unpack to {count} files of {_gib(total)}, expected at most {MAX_FILES} "
-            f"files of {_gib(MAX_BYTES)}. Is it a dataset?"
-        )
-
-    ratio = unpacked_bytes / archive.stat().st_size
-    if unpacked_bytes > RATIO_FROM and ratio > MAX_RATIO:
-        raise ArchiveError(
-            f"{title} would unpack to {ratio:.0f} times its size, expected at most {MAX_RATIO} "
-            "times. Images do not compress so well: it is a zip bomb."
-        )
-
-
-def _require_space(members: Sequence[zipfile.ZipInfo], folder: Path) -> None:
-    needed, free = _total(members), shutil.disk_usage(folder).free
-    if needed > free:
-        raise ArchiveError(
-            f"{folder} has {_gib(free)} free, expected {_gib(needed)} to unpack into. "
-            "Free some space, or name another --root."
-        )
-
-
-def _total(members: Sequence[zipfile.ZipInfo]) -> int:
-    return sum(member.file_size for member in members)
-
-
-def _gib(count: int) -> str:
-    return f"{count / 2**30:.1f} GiB"

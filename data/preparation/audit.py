@@ -159,17 +159,18 @@ def _write(
     names = [pair.name for pair in division.test if pair.name in leaked]
     held_out = dict.fromkeys(division.training_name(finding.training) for finding in findings)
 
+    subject, held_out_title = "test images are also in training", "training images in the test part"
+    if division.undivided:
+        subject = "images have a duplicate"
+        held_out_title = "without these, no image has a duplicate"
     files = [f"audit.csv, {write_findings(out, findings, pictures)} pictures"]
-    if write_list(out / "leaked.txt", f"{division.title}, leaked images", names):
+    if write_list(out / "leaked.txt", f"{division.title}: these {subject}", names):
         files.append("leaked.txt (for test.py --duplicates)")
-    if write_list(out / "held_out.txt", f"{division.title}, images to hold out", list(held_out)):
+    if write_list(out / "held_out.txt", f"{division.title}: {held_out_title}", list(held_out)):
         files.append("held_out.txt (for train.py --held-out)")
     else:
         files.append("no leaked.txt, because there is nothing to list")
 
-    subject = "test images are also in training"
-    if division.undivided:
-        subject = "images have a duplicate"
     equal_count = sum(leaked.values())
     near_count = len(leaked) - equal_count
     counts = f"{equal_count} equal, {near_count} near or overlapping"

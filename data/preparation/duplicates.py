@@ -148,15 +148,15 @@ def _candidates(
     title: str,
 ) -> Iterator[tuple[int, int, int, int]]:
     """Yield (index, index, down, right) of pairs to confirm; shifts in pixels of a thumbnail."""
-    blocks = list(product(_blocks(first), _blocks(second)))
-    total = sum(len(rows) * len(columns) for rows, columns in blocks)
+    total = len(first) * len(second)
+    if same:
+        total = len(first) * (len(first) - 1) // 2
     progress: tqdm[int] = progress_bar(
         total=total, desc=f"comparing {title}".strip(), unit="pair", unit_scale=True
     )
     with single_core_threads() as threads, progress:
-        for rows, columns in blocks:
+        for rows, columns in product(_blocks(first), _blocks(second)):
             if same and max(columns) <= min(rows):
-                progress.update(len(rows) * len(columns))
                 continue
             compare = Comparison(_coarse(first, rows, device), _coarse(second, columns, device))
             starts = range(0, len(rows), compare.rows)
@@ -167,7 +167,10 @@ def _candidates(
                     if not same or chosen[i] < columns[j]:
                         shift = _COARSE * int(down[i, j]), _COARSE * int(right[i, j])
                         yield chosen[i], columns[j], *shift
-                progress.update(len(chosen) * len(columns))
+                count = len(chosen) * len(columns)
+                if same:
+                    count = sum(i < j for i, j in product(chosen, columns))
+                progress.update(count)
 
 
 def _blocks(images: Sequence[Tensor]) -> list[list[int]]:

@@ -4,12 +4,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from cloudkit.data.datasets import DATASETS, DatasetName, set_folder
 from cloudkit.data.pairs import DataError, subfolders
 from cloudkit.errors import UserError
-from preparation.archives import ArchiveError, OtherArchiveError, unpacked
+from preparation.archive_formats import ArchiveError, OtherArchiveError
+from preparation.archives import unpacked, working_folder
 from preparation.options import SETS, GetOptions, SetName
 from preparation.sources import KAGGLE_CACHE, SOURCES, expected_tree, fetch, remaining_steps
 
@@ -78,10 +78,14 @@ def home(name: DatasetName) -> Path:
 
 
 def _place_download(download: Path, dataset: SetName, root: Path) -> list[str]:
-    """Place the datasets of an archive, or of a folder that kagglehub unpacked, and remove it."""
+    """Place the datasets of an archive, or of a folder that kagglehub unpacked, and remove it.
+
+    A folder outside its cache below `root`, such as a read-only one of a notebook, is kept.
+    """
     if download.is_dir():
-        lines = _place(download, dataset, root)
-        shutil.rmtree(root / KAGGLE_CACHE, ignore_errors=True)
+        cache = (root / KAGGLE_CACHE).absolute()
+        lines = _place(download, dataset, root, move=cache in download.absolute().parents)
+        shutil.rmtree(cache, ignore_errors=True)
     else:
         lines = _unpack(download, dataset, root)
         download.unlink()
@@ -91,17 +95,16 @@ def _place_download(download: Path, dataset: SetName, root: Path) -> list[str]:
 def _unpack(archive: Path, dataset: SetName, root: Path) -> list[str]:
     try:
         with unpacked(archive, root) as folder:
-            return _place(folder, dataset, root)
+            return _place(folder, dataset, root, move=True)
     except OtherArchiveError as error:
         steps = remaining_steps(dataset, root, archive)
         raise OtherArchiveError(f"{error} To do so: {steps}.") from error
 
 
-def _place(folder: Path, dataset: SetName, root: Path) -> list[str]:
-    """Put every dataset of an unpacked archive in its place, and return lines that say so.
+def _place(folder: Path, dataset: SetName, root: Path, *, move: bool) -> list[str]:
+    """Move or copy every dataset of an unpacked archive to its place, and return lines about it.
 
-    Folders below `root` are moved. Others, such as read-only ones of a notebook, are copied. Each
-    dataset appears complete, by one renaming.
+    Each dataset appears complete, by one renaming.
     """
     found = _find_sets(folder, dataset)
     if not found.keys() & set(SETS[dataset]):
@@ -112,7 +115,6 @@ def _place(folder: Path, dataset: SetName, root: Path) -> list[str]:
         )
 
     lines = []
-    movable = folder.absolute().is_relative_to(root.absolute())
     for name, origin in found.items():
         target = root / home(name)
         existing = find_set(name, root)
@@ -120,18 +122,18 @@ def _place(folder: Path, dataset: SetName, root: Path) -> list[str]:
             lines.append(f"{name} was there already and is kept as it was: {existing or target}")
             continue
         target.parent.mkdir(parents=True, exist_ok=True)
-        if movable:
+        if move:
             origin.rename(target)
         else:
-            with TemporaryDirectory(prefix=".copying-", dir=target.parent) as working:
-                copy = shutil.copytree(origin, Path(working) / target.name)
+            with working_folder(target.parent) as working:
+                copy = shutil.copytree(origin, working / target.name)
                 copy.rename(target)
         lines.append(f"{name} is in {target}")
 
     for name in SOURCES[dataset].sets:
         if name not in found:
             lines.append(f"{name} is not in the archive")
-    rest = [path for path in folder.rglob("*") if movable and path.is_file()]
+    rest = [path for path in folder.rglob("*") if move and path.is_file()]
     if rest:
         example = rest[0].relative_to(folder)
         lines.append(f"other files of the archive, left out: {len(rest)}, for example {example}")

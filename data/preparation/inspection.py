@@ -2,17 +2,34 @@
 
 import hashlib
 import os
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from PIL import Image, UnidentifiedImageError
-
-from cloudkit.imaging.images import ImageError, decode
+from cloudkit.errors import UserError
+from cloudkit.imaging.images import decode
 from cloudkit.progress import progress_bar
 
 TRAITS = ("pixels", "mode", "format")
+_SIGNATURES = {
+    b"\x89PNG\r\n\x1a\n": "PNG",
+    b"\xff\xd8\xff": "JPEG",
+    b"II*\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"II+\0": "TIFF",  # BigTIFF
+    b"MM\0+": "TIFF",
+    b"BM": "BMP",
+}
+_FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".tif": "TIFF",
+    ".tiff": "TIFF",
+    ".bmp": "BMP",
+}
 
 
 @dataclass(frozen=True)
@@ -30,6 +47,14 @@ class InspectedImage:
     damage: str = ""
     """Reason why the image cannot be used; empty if it is sound."""
 
+    @property
+    def misnamed(self) -> bool:
+        """Flag for a sound file whose name says another format than its content.
+
+        All readers of this project go by the content, so the image can be used.
+        """
+        return not self.damage and self.traits["format"] != _FORMATS[self.path.suffix.lower()]
+
 
 def inspect_all(paths: Sequence[Path]) -> list[InspectedImage]:
     """Inspect files in several threads, and return the results in the same order."""
@@ -41,39 +66,59 @@ def inspect_all(paths: Sequence[Path]) -> list[InspectedImage]:
 
 
 def inspect(path: Path) -> InspectedImage:
-    """Read and decode a file completely. An error becomes part of the result."""
+    """Read and decode a file to its last byte. An error becomes part of the result."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return InspectedImage(path, damage=f"cannot be read ({error.strerror})")
 
     checksum, byte_count = hashlib.sha256(content).hexdigest(), len(content)
+    image_format = _format(content)
     if not content:
         return InspectedImage(path, checksum, damage="is empty: 0 bytes")
     try:
         pixels, _ = decode(path)
-        image_format = _verify_format(path)
-    except Exception as error:  # Pillow raises errors of many types
-        cause = error.__cause__ if isinstance(error, ImageError) else error
-        reason = " ".join(str(cause or error).split())
-        damage = f"is damaged or no image ({reason})"
+    except (UserError, OSError) as error:
+        damage = f"is no image (it begins with {content[:12]!r})"
+        if image_format:
+            reason = " ".join(str(error.__cause__ or error).split())
+            damage = f"is broken ({reason})"
         return InspectedImage(path, checksum, byte_count, damage=damage)
 
+    damage = _png_damage(content) if image_format == "PNG" else ""
+    if damage:
+        return InspectedImage(path, checksum, byte_count, damage=damage)
     height, width, bands = pixels.shape
     kind = "bits floating" if pixels.dtype.kind == "f" else "bits"
     mode = f"{8 * pixels.itemsize} {kind} x {bands}"
-    traits = dict(zip(TRAITS, (f"{width} x {height}", mode, image_format), strict=True))
-    return InspectedImage(path, checksum, byte_count, traits)
+    values = (f"{width} x {height}", mode, image_format or "other")
+    return InspectedImage(path, checksum, byte_count, dict(zip(TRAITS, values, strict=True)))
 
 
-def _verify_format(path: Path) -> str:
-    """Return the format of a file that can be decoded, after comparing the checksums of a PNG.
+def _format(content: bytes) -> str:
+    for signature, name in _SIGNATURES.items():
+        if content.startswith(signature):
+            return name
+    return ""
 
-    The decoder alone overlooks a wrong checksum and a missing end.
+
+def _png_damage(content: bytes) -> str:
+    """Return damage of a PNG that decoders overlook: a wrong checksum or a missing end.
+
+    Pillow's `verify` does not notice that the last bytes are missing.
     """
-    try:
-        with Image.open(path) as image:
-            image.verify()
-            return image.format or "other"
-    except (UnidentifiedImageError, Image.DecompressionBombError):
-        return "TIFF"  # with bands or pixels that only tifffile reads
+    start = 8
+    while start + 12 <= len(content):
+        length = int.from_bytes(content[start : start + 4], "big")
+        end = start + 8 + length
+        if end + 4 > len(content):
+            break
+
+        chunk = content[start + 4 : end]
+        if zlib.crc32(chunk) != int.from_bytes(content[end : end + 4], "big"):
+            name = chunk[:4].decode("latin-1")
+            return f"has a wrong checksum (PNG chunk {name} at byte {start})"
+        if chunk.startswith(b"IEND"):
+            return ""
+        start = end + 4
+    return "has lost its end (the PNG chunk IEND is missing)"

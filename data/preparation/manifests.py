@@ -1,6 +1,6 @@
 """Lists of SHA-256 checksums in the format of sha256sum."""
 
-import string
+import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
@@ -8,12 +8,19 @@ from cloudkit.data.pairs import DataError
 from cloudkit.files import write_text
 from cloudkit.imaging.images import natural_key
 
+_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")  # a backslash in front: an escaped name
+_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
+
 
 def write_checksums(path: Path, checksums: Mapping[str, str]) -> None:
     """Write {path relative to the dataset: checksum} in natural order, for `sha256sum -c`."""
     lines = []
     for name in sorted(checksums, key=natural_key):
-        lines.append(f"{checksums[name]}  {name}\n")
+        escaped = name
+        for character, escape in _ESCAPES.items():  # the backslash first
+            escaped = escaped.replace(character, escape)
+        mark = "" if escaped == name else "\\"
+        lines.append(f"{mark}{checksums[name]}  {escaped}\n")
     write_text(path, "".join(lines))
 
 
@@ -26,7 +33,7 @@ def read_checksums(path: Path) -> dict[str, str]:
         DataError: the file cannot be read or holds no checksum, or a line is invalid.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = Path(path).read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"{path} cannot be read as a list of SHA-256 checksums ({error}); "
@@ -34,16 +41,19 @@ def read_checksums(path: Path) -> dict[str, str]:
         ) from error
 
     checksums = {}
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):  # names may hold other line ends
+        line = line.removesuffix("\r")
         if not line.strip() or line.startswith("#"):
             continue
-        checksum, _, name = line.partition(" ")
-        name = name[1:]  # sha256sum writes a space or "*" before the name
-        if len(checksum) != 64 or not set(checksum) <= set(string.hexdigits) or not name:
+        match = _LINE.fullmatch(line)
+        if not match:
             raise DataError(
                 f"line {number} of {path} is {line[:80]!r}, expected 64 hexadecimal digits, "
                 "two spaces and a path."
             )
+        mark, checksum, name = match.groups()
+        if mark:
+            name = re.sub(r"\\(.)", _unescape, name)
         if name.startswith("/"):
             raise DataError(
                 f"line {number} of {path} names {name}, expected a path relative to the dataset."
@@ -67,3 +77,7 @@ def compare_checksums(
         elif found[name] != expected[name]:
             differences["changed"].append(name)
     return differences
+
+
+def _unescape(match: re.Match[str]) -> str:
+    return {"n": "\n", "r": "\r"}.get(match[1], match[1])

@@ -77,7 +77,9 @@ class AuditOptions(SetOptions):
         """Reject a threshold that is no correlation."""
         require_positive(threshold=self.threshold)
         if self.threshold > 1:
-            raise ValueError(f"--threshold is {self.threshold}, expected at most 1.")
+            raise ValueError(
+                f"--threshold is {self.threshold}, expected a correlation, which is at most 1."
+            )
 
 
 PrepareOptions = (

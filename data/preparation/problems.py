@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.data.pairs import pair_name
 from cloudkit.imaging.images import SUFFIXES, natural_key
-from preparation.archives import is_junk
+from preparation.archive_members import is_junk
 from preparation.inspection import TRAITS, InspectedImage, inspect_all
 
 
@@ -122,13 +122,28 @@ def compare_with_complete(
         note = f"{dataset}: {pair_count} pairs, the complete dataset has {info.pairs}"
         return set(), "" if pair_count == info.pairs else note
 
-    names, expected = set(names), list(map(str, range(info.pairs)))
-    missing = [name for name in expected if name not in names]
-    foreign = names.difference(expected)
+    names, numbers = set(names), range(info.pairs)
+    missing = [number for number in numbers if str(number) not in names]
+    foreign = names.difference(map(str, numbers))
     if not missing:
         return foreign, ""
-    examples = ", ".join(missing[:10])
-    return foreign, f"{dataset}: {len(missing)} of {info.pairs} names are missing, first {examples}"
+    ranges = _ranges(missing)
+    return foreign, f"{dataset}: {len(missing)} of {info.pairs} names are missing: {ranges}"
+
+
+def _ranges(numbers: Iterable[int]) -> str:
+    """Return rising numbers as ranges, such as "0-4, 7, 9"."""
+    runs: list[list[int]] = []
+    for number in numbers:
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1].append(number)
+        else:
+            runs.append([number])
+
+    texts = []
+    for first, *others in runs:
+        texts.append(f"{first}-{others[-1]}" if others else str(first))
+    return ", ".join(texts)
 
 
 def _unpaired(folder: ImageFolder, other: ImageFolder) -> list[Problem]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.errors import UserError
-from preparation.archives import ArchiveError, require_zip
+from preparation.archive_formats import ArchiveError, require_zip
 from preparation.options import SETS, SetName
 
 KAGGLE_CACHE = ".kagglehub"  # below --root; kagglehub keeps its download there until it is unpacked
@@ -56,8 +56,15 @@ def from_kaggle(root: Path, handle: str) -> Path:
     """
     import kagglehub
 
+    previous = os.environ.get("KAGGLEHUB_CACHE")
     os.environ["KAGGLEHUB_CACHE"] = str((root / KAGGLE_CACHE).absolute())
-    return Path(kagglehub.dataset_download(handle))
+    try:
+        return Path(kagglehub.dataset_download(handle))
+    finally:
+        if previous is None:
+            del os.environ["KAGGLEHUB_CACHE"]
+        else:
+            os.environ["KAGGLEHUB_CACHE"] = previous
 
 
 def from_hugging_face(root: Path, repository: str, name: str) -> Path:

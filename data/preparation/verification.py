@@ -31,7 +31,7 @@ class VerifyReport:
     """Result of a verification."""
 
     text: str
-    """Text for the user: a line for each problem, a table, notes, a summary as last line."""
+    """Text for the user: a line for each problem, a table, notes, a verdict as last line."""
     passed: bool
     """Flag for a dataset without problems. An incomplete dataset passes."""
 
@@ -64,6 +64,7 @@ def verify(options: VerifyOptions) -> VerifyReport:
 
     all_groups = list(chain.from_iterable(groups.values()))
     folders = list(chain.from_iterable(all_groups))
+    notes += _misnamed(folders, base)
     checksums = _checksums(folders, base)
     if expected is not None:
         for kind, names in compare_checksums(checksums, expected).items():
@@ -74,9 +75,8 @@ def verify(options: VerifyOptions) -> VerifyReport:
         notes.append(f"SHA-256 checksums: {out}; compare again with: {command}")
 
     pairs = sum(map(_count_pairs, all_groups))
-    summary = f"{options.dataset} in {base}{incomplete}: {pairs} pairs, problems: "
-    summary += _count_problems(problems)
-    lines = [*_problem_lines(problems, base), _table(folders, problems, base), *notes, summary]
+    verdict = f"{options.dataset} in {base}{incomplete}: {pairs} pairs, {_verdict(problems)}"
+    lines = [*_problem_lines(problems, base), _table(folders, problems, base), *notes, verdict]
     return VerifyReport("\n".join(lines), not problems)
 
 
@@ -149,9 +149,26 @@ def _checksums(folders: Sequence[ImageFolder], base: Path) -> dict[str, str]:
     return checksums
 
 
-def _count_problems(problems: Sequence[Problem]) -> str:
+def _misnamed(folders: Sequence[ImageFolder], base: Path) -> list[str]:
+    """Return a line for each folder with files of another format than their names say."""
+    lines = []
+    for folder in folders:
+        misnamed = [image for image in folder.images if image.misnamed]
+        if misnamed:
+            first = misnamed[0]
+            lines.append(
+                f"{folder.path.relative_to(base).as_posix()}: {len(misnamed)} names say another "
+                f"format than the files hold ({first.path.name} holds {first.traits['format']}), "
+                "which does no harm"
+            )
+    return lines
+
+
+def _verdict(problems: Sequence[Problem]) -> str:
+    if not problems:
+        return "all is well"
     counts = Counter(problem.kind for problem in problems)
-    return ", ".join(f"{count} {kind}" for kind, count in counts.items()) or "none"
+    return "not well: " + ", ".join(f"{count} {kind}" for kind, count in counts.items())
 
 
 def _count_pairs(group: Sequence[ImageFolder]) -> int:

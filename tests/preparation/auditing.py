@@ -2,6 +2,7 @@
 
 import csv
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -28,10 +29,20 @@ def other(seed: int) -> Tensor:
     return scene(seed + 10, SIZE, SIZE)
 
 
-def run(root: Path, **options: object) -> AuditReport:
-    return audit(AuditOptions("folder", root, out=root.parent / "out", device="cpu", **options))  # type: ignore[arg-type]
+def run(root: Path, **options: Any) -> AuditReport:
+    out = root.parent / "out"
+    return audit(AuditOptions("folder", root, out=out, device="cpu", **options))
 
 
 def table(out: Path) -> list[dict[str, str]]:
     with (out / "audit.csv").open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+def titles(out: Path) -> list[str]:
+    """Return the titles in the first lines of the lists of names."""
+    found = []
+    for name in ("leaked.txt", "held_out.txt"):
+        first, *_ = (out / name).read_text().splitlines()
+        found.append(first.removeprefix("# Written by data/prepare.py audit: "))
+    return found

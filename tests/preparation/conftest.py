@@ -1,11 +1,14 @@
 """Fixtures of the tests of verification and audit."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from preparation import verification
+from preparation.options import SetName
 from tests.preparation.auditing import SIZE, WIDE, other, write_pair
+from tests.preparation.packing import SAMPLES, packed
 from tests.preparation.scenes import cut
 
 
@@ -30,3 +33,14 @@ def split(tmp_path: Path) -> Path:
     write_pair(root / "test", "4", cut(WIDE, 0, 0, SIZE))
     write_pair(root / "test", "5", other(31))
     return root
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Callable[..., Path]:
+    """Pack a small copy of a dataset."""
+
+    def make(dataset: SetName, prefix: str = "", path: Path | None = None) -> Path:
+        SAMPLES[dataset](tmp_path / "sample")
+        return packed(tmp_path / "sample", path or tmp_path / "fetched.zip", prefix)
+
+    return make

@@ -12,7 +12,7 @@ from cloudkit.imaging.images import write_image
 from preparation.audit import audit
 from preparation.features import read_features
 from preparation.options import AuditOptions
-from tests.preparation.auditing import SIZE, WIDE, other, run, table, write_pair
+from tests.preparation.auditing import SIZE, WIDE, other, run, table, titles, write_pair
 from tests.preparation.scenes import cut
 
 
@@ -33,7 +33,10 @@ def test_every_kind_is_found_and_written(split: Path) -> None:
     assert float(rows[3]["overlap"]) == pytest.approx(54 * 51 / SIZE**2, abs=0.03)
     assert report.leaked == 4
     assert "4 of 5 test images are also in training: 2 equal, 2 near or overlapping" in report.text
-    assert (out / "leaked.txt").read_text().startswith("# ")
+    assert titles(out) == [
+        "folder: these test images are also in training",
+        "folder: training images in the test part",
+    ]
     assert read_names(out / "leaked.txt") == ["1", "2", "3", "4"]
     assert read_names(out / "held_out.txt") == ["train/1", "train/2", "train/3", "train/7"]
     assert sorted(path.name for path in (out / "pictures").iterdir()) == [
@@ -79,6 +82,10 @@ def test_a_flat_folder_is_searched_for_duplicates(tmp_path: Path) -> None:
     assert "3 of 5 images have a duplicate: 3 equal" in report.text
     assert read_names(tmp_path / "out" / "leaked.txt") == ["1", "3", "10"]
     assert read_names(tmp_path / "out" / "held_out.txt") == ["3", "10"]  # one of each is left
+    assert titles(tmp_path / "out") == [
+        "folder: these images have a duplicate",
+        "folder: without these, no image has a duplicate",
+    ]
 
 
 def test_an_equal_image_is_counted_once_as_equal(tmp_path: Path) -> None:

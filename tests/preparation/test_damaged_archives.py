@@ -1,63 +1,17 @@
-"""Archives that are damaged, nested, or meet a full disk."""
+"""Archives that are damaged, no zip, or beyond this Python."""
 
-import errno
 import os
-import shutil
 import struct
 import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from preparation.archives import ArchiveError, OtherArchiveError
-from tests.helpers import Killed, break_at
-from tests.preparation.test_archives import assert_refused, unpack, zipped
-
-
-def test_the_disk_must_have_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = zipped(tmp_path / "a.zip", {"a.png": bytes(1000)})
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=1000))
-    assert len(unpack(archive, tmp_path / "root")) == 1
-    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=999))
-    with pytest.raises(
-        ArchiveError,
-        match=r"has 0\.0 GiB free, expected 0\.0 GiB .* Free some space, or name another",
-    ):
-        unpack(archive, tmp_path / "root")
-    assert list((tmp_path / "root").iterdir()) == []
-
-
-@pytest.mark.parametrize("flag", [0x1, 0x41])
-def test_encrypted_archives(tmp_path: Path, flag: int) -> None:
-    content = bytearray(zipped(tmp_path / "a.zip", {"a.png": b"secret"}).read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
-        struct.pack_into("<H", content, content.index(signature) + offset, flag)
-    (tmp_path / "a.zip").write_bytes(content)
-    assert_refused(
-        tmp_path / "a.zip",
-        tmp_path / "root",
-        "cannot unpack .*encrypt.* It must be unpacked by hand",
-        OtherArchiveError,
-    )
-
-
-def test_methods_that_python_does_not_know(tmp_path: Path) -> None:
-    content = bytearray(zipped(tmp_path / "a.zip", {"a.png": b"x"}).read_bytes())
-    for signature, offset in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
-        struct.pack_into(
-            "<H", content, content.index(signature) + offset, 9
-        )  # Deflate64, which Windows takes for large files
-    (tmp_path / "a.zip").write_bytes(content)
-    assert_refused(
-        tmp_path / "a.zip",
-        tmp_path / "root",
-        "cannot unpack .*compression method is not supported",
-        OtherArchiveError,
-    )
+from preparation.archive_formats import ArchiveError, OtherArchiveError
+from tests.preparation.packing import assert_refused, unpack, zipped
 
 
 @pytest.mark.parametrize(
@@ -72,10 +26,10 @@ def test_methods_that_python_does_not_know(tmp_path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
-def test_zips_that_are_whole_but_beyond_python(
+def test_zips_that_are_complete_but_beyond_python(
     tmp_path: Path, field: tuple[int, int], value: int, message: str, wrapped: bool
 ) -> None:
-    """Fetching them anew, as damaged ones, would not help."""
+    """Downloading them again, as damaged ones, would not help."""
     archive = zipped(tmp_path / "a.zip", {"a.png": b"x"})
     content = bytearray(archive.read_bytes())
     for signature, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), field, strict=True):
@@ -89,12 +43,8 @@ def test_zips_that_are_whole_but_beyond_python(
 def test_a_python_without_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = zipped(tmp_path / "a.zip", {"a.png": b"x"}, zipfile.ZIP_LZMA)
     monkeypatch.setattr(zipfile, "lzma", None)
-    assert_refused(
-        archive,
-        tmp_path / "root",
-        "cannot unpack .*lzma.* It must be unpacked by hand",
-        OtherArchiveError,
-    )
+    message = "cannot unpack .*lzma.* It must be unpacked by hand"
+    assert_refused(archive, tmp_path / "root", message, OtherArchiveError)
 
 
 def cut(content: bytes) -> bytes:
@@ -109,8 +59,8 @@ def flip(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (cut, "is no complete zip archive"),
-        (flip, "cannot be unpacked .*CRC.*delete it and download it again"),
+        (cut, "whose end is missing"),
+        (flip, "is damaged .*CRC.*nothing was unpacked. Delete it and download it again"),
     ],
 )
 @pytest.mark.parametrize("wrapped", [False, True])
@@ -131,11 +81,23 @@ def test_damaged_archives(
 def test_damage_that_a_decoder_stumbles_over(tmp_path: Path, method: int, start: int) -> None:
     archive = zipped(tmp_path / "a.zip", {"a.png": os.urandom(5000)}, method)
     content = bytearray(archive.read_bytes())
-    content[start : start + 100] = (
-        b"\xff" * 100
-    )  # the packed file, past its header and name, begins at 35
+    # The packed file begins at 35, after its header and name.
+    content[start : start + 100] = b"\xff" * 100
     archive.write_bytes(content)
-    assert_refused(archive, tmp_path / "root", "cannot be unpacked")
+    assert_refused(archive, tmp_path / "root", "is damaged .*nothing was unpacked")
+
+
+def test_a_member_larger_than_it_says_is_damage(tmp_path: Path) -> None:
+    content = bytearray(
+        zipped(tmp_path / "a.zip", {"a.png": bytes(100_000)}, zipfile.ZIP_DEFLATED).read_bytes()
+    )
+    for signature, offset in ((b"PK\x03\x04", 22), (b"PK\x01\x02", 24)):
+        place = content.index(signature) + offset
+        assert content[place : place + 4] == struct.pack("<L", 100_000)
+        content[place : place + 4] = struct.pack("<L", 10)
+    (tmp_path / "a.zip").write_bytes(content)
+    message = r"is damaged \(Bad CRC.*nothing was unpacked"
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", message)
 
 
 @pytest.mark.parametrize(
@@ -143,19 +105,27 @@ def test_damage_that_a_decoder_stumbles_over(tmp_path: Path, method: int, start:
     [
         (
             b"Rar!\x1a\x07\x01\x00",
-            "is an archive of another kind, expected a zip. It must be unpacked by hand",
+            "is a RAR archive, expected a zip. It must be unpacked by hand",
             OtherArchiveError,
         ),
-        (b"7z\xbc\xaf\x27\x1c\x00\x04", "is an archive of another kind", OtherArchiveError),
+        (b"7z\xbc\xaf\x27\x1c\x00\x04", "is a 7z archive", OtherArchiveError),
+        (b"\x1f\x8b\x08\x00", "is a gzip archive", OtherArchiveError),
+        (b"BZh91AY&SY", "is a bzip2 archive", OtherArchiveError),
+        (b"\xfd7zXZ\x00", "is an xz archive", OtherArchiveError),
+        (b"a.png".ljust(257, b"\0") + b"ustar\x0000", "is a tar archive", OtherArchiveError),
         (
             b"\n<!DOCTYPE html><html>Quota exceeded",
             "is a web page, expected a zip.*try again in a day",
             ArchiveError,
         ),
         (b"<HTML><head>", "is a web page", ArchiveError),
-        (b"", "has 0 bytes and is no complete zip .*Delete it and download it again", ArchiveError),
-        (b"some text", "has 9 bytes and is no complete zip archive", ArchiveError),
-        (b"PK\x03\x04 and no more", "is no complete zip archive", ArchiveError),
+        (
+            b"",
+            "is empty; expected a complete zip. Delete it and download it again",
+            ArchiveError,
+        ),
+        (b"some text", "is no zip archive", ArchiveError),
+        (b"PK\x03\x04 and no more", "a zip archive whose end is missing", ArchiveError),
     ],
 )
 def test_what_is_no_zip_is_named(
@@ -165,74 +135,29 @@ def test_what_is_no_zip_is_named(
     assert_refused(tmp_path / "a.zip", tmp_path / "root", message, kind)
 
 
+@pytest.mark.parametrize(
+    ("mode", "name"), [("w", "a tar"), ("w:gz", "a gzip"), ("w:bz2", "a bzip2"), ("w:xz", "an xz")]
+)
+def test_tar_archives_are_left_to_other_programs(tmp_path: Path, mode: Any, name: str) -> None:
+    with tarfile.open(tmp_path / "a.zip", mode) as archive:
+        archive.add(__file__, "a.py")
+    message = f"is {name} archive"
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", message, OtherArchiveError)
+
+
+def test_a_tar_that_ends_like_a_zip_is_a_tar(tmp_path: Path) -> None:
+    """Programs find the end of a zip in any file that ends with one."""
+    inner = zipped(tmp_path / "inner", {"a.png": b"x"})
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        archive.add(inner, "inner.zip")
+    content = (tmp_path / "a.tar").read_bytes() + inner.read_bytes()
+    (tmp_path / "a.zip").write_bytes(content)
+    assert zipfile.is_zipfile(tmp_path / "a.zip")
+    message = "is a tar archive"
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", message, OtherArchiveError)
+
+
 @pytest.mark.parametrize("name", ["absent.zip", "."])
 def test_an_archive_that_is_not_there(tmp_path: Path, name: str) -> None:
     with pytest.raises(ArchiveError, match=r"there is no archive .*; expected a zip file"):
         unpack(tmp_path / name, tmp_path / "root")
-
-
-def test_zips_within_the_zip_are_unpacked_in_its_place(tmp_path: Path) -> None:
-    own = zipped(tmp_path / "1", {"RICE1/cloud/0.png": b"a", "__MACOSX/x": b"junk"}).read_bytes()
-    bare = zipped(
-        tmp_path / "2", {"cloud/0.png": b"b", "deep.zip": b"no zip, and left alone"}
-    ).read_bytes()
-    archive = zipped(
-        tmp_path / "a.zip", {"SET/RICE1.zip": own, "SET/RICE2.ZIP": bare, "SET/readme.txt": b"c"}
-    )
-    assert unpack(archive, tmp_path / "root") == {
-        "SET/RICE1/cloud/0.png": b"a",
-        "SET/RICE2/cloud/0.png": b"b",
-        "SET/RICE2/deep.zip": b"no zip, and left alone",
-        "SET/readme.txt": b"c",
-    }
-
-
-@pytest.mark.parametrize(
-    ("members", "message"),
-    [
-        (
-            {"0.png": b"x", "0.PNG": b"y"},
-            "outer.zip: SET/RICE1.zip holds 0.PNG, which would overwrite",
-        ),
-        ({"cloud.png": b"x"}, "outer.zip: SET/RICE1.zip holds cloud.png, which would overwrite"),
-    ],
-)
-def test_zips_within_the_zip_are_checked_alike(
-    tmp_path: Path, members: dict[str, bytes], message: str
-) -> None:
-    inner = zipped(tmp_path / "inner", members).read_bytes()
-    archive = zipped(tmp_path / "outer.zip", {"SET/RICE1.zip": inner, "SET/RICE1/cloud.png": b"x"})
-    assert_refused(archive, tmp_path / "root", message)
-
-
-@pytest.mark.parametrize("mode", ["w", "w:gz", "w:xz"])
-def test_tar_archives_are_left_to_other_programs(tmp_path: Path, mode: Any) -> None:
-    with tarfile.open(tmp_path / "a.zip", mode) as archive:
-        archive.add(__file__, "a.py")
-    assert_refused(
-        tmp_path / "a.zip", tmp_path / "root", "is an archive of another kind", OtherArchiveError
-    )
-
-
-def test_a_full_disk_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
-
-    def fail(*arguments: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(shutil, "copyfileobj", fail)
-        with pytest.raises(ArchiveError, match=r"No space left on device.*free some space"):
-            unpack(archive, tmp_path / "root")
-    assert list((tmp_path / "root").iterdir()) == []
-    assert len(unpack(archive, tmp_path / "root")) == 5
-
-
-def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
-    with monkeypatch.context() as patched:
-        break_at(patched, zipfile.ZipExtFile, "read", 4)
-        with pytest.raises(Killed):
-            unpack(archive, tmp_path / "root")
-    assert list((tmp_path / "root").iterdir()) == []
-    assert len(unpack(archive, tmp_path / "root")) == 5

@@ -154,8 +154,32 @@ def test_many_unrelated_scenes_do_not_match() -> None:
     assert search(thumbs) == []
 
 
+class Bar:
+    """Progress bar that counts."""
+
+    def __init__(self, total: int) -> None:
+        self.total = total
+        self.count = 0
+
+    def __enter__(self) -> "Bar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        self.count += count
+
+
 def test_a_set_is_compared_with_itself_each_pair_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """In whatever blocks, and with images of other sizes between."""
+    bars: list[Bar] = []
+
+    def progress_bar(*, total: int, **options: object) -> Bar:
+        bars.append(Bar(total))
+        return bars[-1]
+
+    monkeypatch.setattr(duplicates, "progress_bar", progress_bar)
     images = [scene(5, SIZE, SIZE), PLACE, scene(6, SIZE, 100), cut(WIDE, 40, 0, SIZE), PLACE]
     thumbs = [thumbnail(image) for image in images]
     matches = search(thumbs)
@@ -164,6 +188,7 @@ def test_a_set_is_compared_with_itself_each_pair_once(monkeypatch: pytest.Monkey
     assert search(thumbs) == matches
     matches = search(thumbs[:2], thumbs[2:])
     assert [(match.first, match.second) for match in matches] == [(1, 1), (1, 2)]
+    assert [(bar.total, bar.count) for bar in bars] == [(10, 10), (10, 10), (6, 6)]
 
 
 def test_nothing_is_compared_with_nothing() -> None:

@@ -33,7 +33,7 @@ def test_a_sound_image(
     found = inspect(path)
     assert found.path == path
     assert found.traits == {"pixels": "20 x 12", "mode": mode, "format": kind}
-    assert found.damage == ""
+    assert (found.damage, found.misnamed) == ("", False)
     assert found.byte_count == path.stat().st_size
 
 
@@ -65,24 +65,25 @@ def flipped_at(part: float) -> Callable[[bytes], bytes]:
 @pytest.mark.parametrize(
     ("name", "damage", "reason"),
     [
-        ("a.png", cut_by(12), "is damaged or no image (truncated PNG file)"),
-        ("a.png", cut_by(300), "is damaged or no image (image file is truncated"),
+        ("a.png", cut_by(1), "has lost its end (the PNG chunk IEND is missing)"),
+        ("a.png", cut_by(12), "has lost its end"),
+        ("a.png", cut_by(300), "is broken (image file is truncated"),
         ("a.png", flipped_at(0.5), ""),
         ("a.png", lambda content: content.replace(b"IDAT", b"IDAT\0", 1), ""),
-        ("a.jpg", cut_by(2), "is damaged or no image (image file is truncated"),
-        ("a.jpg", cut_by(300), "is damaged or no image (image file is truncated"),
-        ("a.tif", cut_by(300), "is damaged"),
-        ("a.bmp", cut_by(300), "is damaged"),
+        ("a.jpg", cut_by(2), "is broken (image file is truncated"),
+        ("a.jpg", cut_by(300), "is broken (image file is truncated"),
+        ("a.tif", cut_by(300), "is broken"),
+        ("a.bmp", cut_by(300), "is broken"),
         ("a.png", lambda content: b"", "is empty: 0 bytes"),
         ("a.tif", lambda content: b"", "is empty: 0 bytes"),
         (
             "a.png",
             lambda content: b"404: Not Found",
-            "is damaged or no image (cannot identify image file",
+            "is no image (it begins with b'404: Not Fou')",
         ),
-        ("a.jpg", lambda content: b"<!DOCTYPE html>", "is damaged or no image"),
-        ("a.tif", lambda content: bytes(1000), "is damaged or no image"),
-        ("a.png", lambda content: content[:8], "is damaged"),
+        ("a.jpg", lambda content: b"<!DOCTYPE html>", "is no image"),
+        ("a.tif", lambda content: bytes(1000), "is no image"),
+        ("a.png", lambda content: content[:8], "is broken"),
     ],
 )
 def test_damage_is_named(
@@ -107,7 +108,7 @@ def test_a_wrong_checksum_that_the_decoder_passes_over(tmp_path: Path) -> None:
     path.write_bytes(content)
     with Image.open(path) as picture:
         picture.load()
-    assert inspect(path).damage.startswith("is damaged or no image (broken PNG file")
+    assert inspect(path).damage.startswith("has a wrong checksum (PNG chunk IDAT at byte ")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
@@ -117,12 +118,14 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     assert found.checksum == ""
 
 
-@pytest.mark.parametrize(("real", "kind"), [("a.jpg", "JPEG"), ("a.tif", "TIFF"), ("a.gif", "GIF")])
-def test_the_format_is_that_of_the_content(tmp_path: Path, real: str, kind: str) -> None:
+@pytest.mark.parametrize(
+    ("real", "kind"), [("a.jpg", "JPEG"), ("a.tif", "TIFF"), ("a.gif", "other")]
+)
+def test_a_name_that_says_another_format(tmp_path: Path, real: str, kind: str) -> None:
     Image.new("RGB", (8, 8)).save(tmp_path / real)
     (tmp_path / real).rename(tmp_path / "b.png")
     found = inspect(tmp_path / "b.png")
-    assert (found.damage, found.traits["format"]) == ("", kind)
+    assert (found.damage, found.traits["format"], found.misnamed) == ("", kind, True)
 
 
 def test_the_order_is_that_given(tmp_path: Path) -> None:

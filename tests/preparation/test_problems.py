@@ -27,8 +27,8 @@ def test_every_damaged_file_is_named_and_reading_goes_on(tmp_path: Path, runs: P
     ]
     assert all(line.startswith("damaged: ") for line in found)
     assert "label/0.png is empty: 0 bytes" in found[2]
-    assert "label/3.png is damaged or no image" in found[3]
-    assert report.text.splitlines()[-1].endswith("12 pairs, problems: 4 damaged")
+    assert "label/3.png is no image" in found[3]
+    assert report.text.splitlines()[-1].endswith("12 pairs, not well: 4 damaged")
     assert [line.split()[-1] for line in report.text.splitlines() if "8 bits" in line] == ["2", "2"]
     assert len(read_checksums(runs / "data" / "rice1.sha256")) == 24
 
@@ -119,6 +119,20 @@ def test_where_no_size_is_usual_none_is_odd(tmp_path: Path) -> None:
     report = check("folder", tmp_path)
     assert report.passed
     assert "mixed" in report.text
+
+
+def test_names_of_another_format_are_noted(tmp_path: Path) -> None:
+    own(tmp_path)
+    for path in [*tmp_path.rglob("*.png")]:
+        path.rename(path.with_suffix(".jpg"))
+    report = check("folder", tmp_path)
+    assert report.passed
+    assert report.text.splitlines()[-1] == f"folder in {tmp_path}: 4 pairs, all is well"
+    for kind in ("cloudy", "clear"):
+        assert (
+            f"{kind}: 4 names say another format than the files hold (0.jpg holds PNG), "
+            "which does no harm"
+        ) in report.text.splitlines()
 
 
 def test_stray_files_are_named_but_for_junk(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from cloudkit.errors import UserError
 from preparation.options import SETS, SetName
 from preparation.sources import KAGGLE_CACHE, SOURCES, fetch
-from tests.preparation.test_archives import zipped
+from tests.preparation.packing import zipped
 
 FETCHED = {"rice1": "gdown", "satehaze1k": "kagglehub", "cuhk-cr": "huggingface_hub"}
 
@@ -60,7 +60,8 @@ def test_a_notice_in_place_of_the_file_is_not_kept(
     install(monkeypatch, "gdown", download=download)
     with pytest.raises(
         UserError,
-        match=r"rice1 could not be downloaded .*is a web page.*or do it by hand: open https://drive",
+        match=r"rice1 could not be downloaded .*is a web page"
+        r".*or do it by hand: open https://drive",
     ):
         fetch("rice1", tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -89,6 +90,7 @@ def test_kaggle_unpacks_into_a_cache_on_the_right_disk(
     install(monkeypatch, "kagglehub", dataset_download=download)
     assert fetch("satehaze1k", tmp_path) == Path("somewhere")
     assert received == ["mohit3430/haze1k", str(tmp_path / KAGGLE_CACHE)]
+    assert os.environ.get("KAGGLEHUB_CACHE") == before
 
 
 @pytest.mark.parametrize("kind", ["dataset", "model", None])
@@ -114,7 +116,8 @@ def test_hugging_face_is_searched_as_data_and_as_model(
     if kind is None:
         with pytest.raises(
             UserError,
-            match=r"no repository littlebeen/DE, .* holds C-CUHK.rar.*huggingface.co",
+            match=r"no repository littlebeen/DE, of data or of models, holds C-CUHK.rar"
+            r".*huggingface.co",
         ):
             fetch("cuhk-cr", tmp_path)
         assert asked == ["dataset", "model"]
@@ -222,6 +225,7 @@ def test_what_was_never_seen_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(
         UserError,
-        match=r"CUHK-CR1/\{train,test\}/\{cloud,label\}.*CUHK-CR2 alike.*was not seen",
+        match=r"CUHK-CR1/\{train,test\}/\{cloud,label\}.*CUHK-CR2 alike"
+        r".*archive itself was not seen",
     ):
         fetch("cuhk-cr", tmp_path)

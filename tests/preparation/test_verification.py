@@ -10,7 +10,7 @@ from cloudkit.imaging.images import write_image
 from preparation.manifests import read_checksums
 from tests.cloudkit.data.test_datasets import rice, satehaze, tcloud
 from tests.helpers import noise, touch, write_images, write_pairs
-from tests.preparation.test_getting import cuhk
+from tests.preparation.packing import cuhk
 from tests.preparation.verifying import check, damage, filled, own, problems
 
 
@@ -91,7 +91,7 @@ def test_every_layout(
     assert rows == folders
     verdict = report.text.splitlines()[-1]
     part = "" if dataset == "folder" else ", incomplete"
-    assert verdict == f"{dataset} in {root / base}{part}: {pairs} pairs, problems: none"
+    assert verdict == f"{dataset} in {root / base}{part}: {pairs} pairs, all is well"
     sums = read_checksums(runs / "data" / f"{dataset}.sha256")
     assert sorted(sums) == sorted(
         path.relative_to(root / base).as_posix() for path in (root / base).rglob("*.png")
@@ -143,17 +143,14 @@ def test_nothing_is_missing_of_a_complete_dataset(
     for path in tmp_path.rglob("*.png"):
         path.write_bytes(b"x")
     verdict = check("rice1", tmp_path).text.splitlines()[-1]
-    assert verdict == f"rice1 in {tmp_path / 'RICE1'}: 500 pairs, problems: 1000 damaged"
+    assert verdict == f"rice1 in {tmp_path / 'RICE1'}: 500 pairs, not well: 1000 damaged"
 
 
 def test_what_is_missing_of_the_complete_dataset_is_named(tmp_path: Path) -> None:
     filled(rice(tmp_path, 1, [0, *range(3, 300), 301, *range(305, 499)]))
     report = check("rice1", tmp_path)
     assert report.passed
-    assert (
-        "rice1: 7 of 500 names are missing, first 1, 2, 300, 302, 303, 304, 499"
-        in report.text.splitlines()
-    )
+    assert "rice1: 7 of 500 names are missing: 1-2, 300, 302-304, 499" in report.text.splitlines()
     filled(tcloud(tmp_path))
     assert "tcloud: 27 pairs, the complete dataset has 2939" in check("tcloud", tmp_path).text
 
@@ -176,7 +173,7 @@ def test_parts_of_ones_own_pairs(tmp_path: Path) -> None:
     damage(tmp_path / "valid" / "clear" / "10.png")
     report = check("folder", tmp_path)
     assert [line.split()[:2] for line in problems(report)] == [["damaged:", "valid/clear/10.png"]]
-    assert report.text.splitlines()[-1] == f"folder in {tmp_path}: 9 pairs, problems: 1 damaged"
+    assert report.text.splitlines()[-1] == f"folder in {tmp_path}: 9 pairs, not well: 1 damaged"
 
 
 def test_a_list_of_sums_tells_what_changed(tmp_path: Path, runs: Path) -> None:
@@ -198,7 +195,7 @@ def test_a_list_of_sums_tells_what_changed(tmp_path: Path, runs: Path) -> None:
         "extra: clear/7.png",
         "extra: cloudy/7.png",
     ]
-    assert report.text.splitlines()[-1].endswith("4 pairs, problems: 1 changed, 2 missing, 2 extra")
+    assert report.text.splitlines()[-1].endswith("4 pairs, not well: 1 changed, 2 missing, 2 extra")
     assert out.read_bytes() == before
     assert not runs.exists()
 

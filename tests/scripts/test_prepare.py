@@ -9,7 +9,7 @@ from preparation import verification
 from preparation.options import AuditOptions, GetOptions, VerifyOptions
 from tests.cloudkit.data.test_datasets import rice
 from tests.helpers import ROOT, assert_one_error, noise, run_script, squeezed
-from tests.preparation.test_getting import packed
+from tests.preparation.packing import packed
 from tests.preparation.verifying import damage, filled, own
 from tests.scripts.test_every_script import documented_fields
 
@@ -43,14 +43,14 @@ def test_a_new_dataset_is_verified(
     for number in (1, 2):
         assert f"rice{number} is in {tmp_path / 'new' / f'RICE{number}'}" in shown
         folder = tmp_path / "new" / f"RICE{number}"
-        assert f"rice{number} in {folder}, incomplete: 3 pairs, problems: none" in shown
+        assert f"rice{number} in {folder}, incomplete: 3 pairs, all is well" in shown
         assert (runs / "data" / f"rice{number}.sha256").is_file()
     assert (
         run_script(PREPARE, "get", "rice2", "--root", tmp_path / "new", "--archive", archive) == 0
     )
     shown = capsys.readouterr().out
     assert "rice2 is there already, so nothing was done" in shown
-    assert "problems: none" not in shown
+    assert "all is well" not in shown
 
 
 def test_damage_in_a_new_dataset_gives_status_1_and_stops_nothing(
@@ -63,14 +63,14 @@ def test_damage_in_a_new_dataset_gives_status_1_and_stops_nothing(
     assert run_script(PREPARE, "get", "rice1", "--root", "here", "--archive", made) == 1
     shown = capsys.readouterr()
     assert "damaged: cloud/1.png" in shown.out
-    assert shown.out.splitlines()[-1].endswith("3 pairs, problems: none")
+    assert shown.out.splitlines()[-1].endswith("3 pairs, all is well")
     assert "Traceback" not in shown.err
 
 
 def test_verify_gives_status_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = own(tmp_path / "own")
     assert run_script(PREPARE, "verify", "folder", "--root", root, "--out", "a.sha256") == 0
-    assert capsys.readouterr().out.splitlines()[-1] == f"folder in {root}: 4 pairs, problems: none"
+    assert capsys.readouterr().out.splitlines()[-1] == f"folder in {root}: 4 pairs, all is well"
     assert Path("a.sha256").is_file()
     assert run_script(PREPARE, "verify", "folder", "--root", root, "--manifest", "a.sha256") == 0
     (root / "clear" / "3.png").unlink()

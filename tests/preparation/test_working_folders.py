@@ -1,0 +1,100 @@
+"""Temporary folders: nothing stays of them, whatever happens."""
+
+import errno
+import os
+import time
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from preparation import archives
+from preparation.archive_formats import ArchiveError
+from preparation.archives import WORKING, unpacked, working_folder
+from tests.helpers import Killed, break_at
+from tests.preparation.packing import unpack, zipped
+
+
+class FailingBar:
+    """Progress bar that raises an error at its third update."""
+
+    def __init__(self, error: OSError) -> None:
+        self.error = error
+        self.calls = 0
+
+    def __enter__(self) -> "FailingBar":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def update(self, count: int) -> None:
+        self.calls += 1
+        if self.calls == 3:
+            raise self.error
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
+    bar = FailingBar(OSError(number, "No space left on device"))
+    with monkeypatch.context() as patched:
+        patched.setattr(archives, "progress_bar", lambda **options: bar)
+        message = "root has no space left, so nothing was unpacked. Free some space"
+        with pytest.raises(ArchiveError, match=message):
+            unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+    assert len(unpack(archive, tmp_path / "root")) == 5
+
+
+def test_other_errors_of_the_system_are_not_taken_for_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
+    bar = FailingBar(PermissionError(errno.EACCES, "Permission denied"))
+    monkeypatch.setattr(archives, "progress_bar", lambda **options: bar)
+    with pytest.raises(PermissionError):
+        unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+
+
+def test_an_interruption_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
+    with monkeypatch.context() as patched:
+        break_at(patched, zipfile.ZipExtFile, "read", 4)
+        with pytest.raises(Killed):
+            unpack(archive, tmp_path / "root")
+    assert list((tmp_path / "root").iterdir()) == []
+    assert len(unpack(archive, tmp_path / "root")) == 5
+
+
+def test_a_folder_in_use_is_known_by_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(10) for n in range(3)})
+    touched: list[Path] = []
+    monkeypatch.setattr(os, "utime", touched.append)
+    with unpacked(archive, tmp_path / "root") as folder:
+        assert touched == [folder.parent] * 3
+
+
+def test_folders_of_killed_runs_go_once_they_are_stale(tmp_path: Path) -> None:
+    archive = zipped(tmp_path / "a.zip", {"a.png": b"x"})
+    stale, alive = (tmp_path / f"{WORKING}{name}" for name in ("stale", "alive"))
+    for folder in (stale, alive):
+        (folder / "RICE1").mkdir(parents=True)
+    hours_ago = time.time() - 2 * 3600
+    os.utime(stale, (hours_ago, hours_ago))
+    unpack(archive, tmp_path)
+    assert not stale.exists()
+    assert alive.exists()
+
+
+def test_a_stale_folder_that_another_run_removes_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "glob", lambda self, pattern: iter([self / f"{WORKING}gone"]))
+    with working_folder(tmp_path) as folder:
+        assert folder.is_dir()
