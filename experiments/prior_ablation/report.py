@@ -104,7 +104,8 @@ def check_reference(reference: str, arms: Sequence[str]) -> None:
         return
     if reference == "trained-frozen" and any(arm.startswith("trained-frozen-") for arm in arms):
         return
-    raise UserError(f"--reference is {reference}, expected one of the arms: {', '.join(arms)}.")
+    expected = ", ".join(dict.fromkeys(arms))  # each once, in their order
+    raise UserError(f"--reference is {reference}, expected one of the arms: {expected}.")
 
 
 def _means(results: Results, arm: str, side: str) -> dict[str, Any]:
