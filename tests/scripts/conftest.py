@@ -52,6 +52,17 @@ def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("pairs"), 4)
 
 
+@pytest.fixture
+def scenes(tmp_path: Path) -> Path:
+    """Three larger pairs to score, which a test may change."""
+    return write_pairs(tmp_path / "pairs", 3, height=19, width=26)
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
 @pytest.fixture(scope="session")
 def chips(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Clear images, four to train and validate on and two to test on."""
