@@ -1,6 +1,7 @@
 import io
 
 import pytest
+from tqdm import tqdm
 
 from cloudkit.progress import progress_bar
 
@@ -36,7 +37,8 @@ def test_the_environment_hides_it(
 
 def test_without_items_updates_are_counted() -> None:
     stream = Terminal()
-    with progress_bar(total=10, desc="comparing", file=stream) as bar:
+    bar: tqdm[int] = progress_bar(total=10, desc="comparing", file=stream)
+    with bar:
         bar.update(10)
     assert bar.n == 10
     assert "10/10" in stream.getvalue()
