@@ -3,7 +3,6 @@
 python Figure/plots.py    # needs matplotlib: pip install -e ".[figures]"
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from cloudkit.errors import UserError
-from cloudkit.files import write_atomically
+from cloudkit.files import read_json, write_atomically
 from cloudkit.script.command_line import ROOT, parser, run_script
 
 
@@ -36,7 +35,7 @@ def main(options: PlotOptions) -> None:
     }
     histories = {}
     for path in sorted(options.records.glob("*-history.json")):
-        histories[path.stem.removesuffix("-history")] = json.loads(path.read_bytes())
+        histories[path.stem.removesuffix("-history")] = read_json(path)
     if not histories:
         raise UserError(
             f"{options.records} holds no NAME-history.json, expected one for each training; name "
@@ -46,7 +45,7 @@ def main(options: PlotOptions) -> None:
 
     ablation = options.records / "ablation.json"
     if ablation.exists():
-        save(plot_ablation(json.loads(ablation.read_bytes())), options.out / "ablation.svg")
+        save(plot_ablation(read_json(ablation)), options.out / "ablation.svg")
 
 
 def plot_training(histories: dict[str, list[dict[str, float]]]) -> Figure:
