@@ -5,6 +5,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 
 def write_text(path: Path, text: str) -> None:
@@ -20,6 +21,16 @@ def write_json(path: Path, content: object) -> None:
         OSError: as `write_atomically`.
     """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file in UTF-8, with or without a byte order mark.
+
+    Raises:
+        ValueError: the file is no JSON in UTF-8.
+        OSError: the file cannot be read.
+    """
+    return json.loads(path.read_text(encoding="utf-8-sig"))
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

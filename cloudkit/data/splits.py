@@ -221,7 +221,7 @@ def blocks_order(names: Iterable[str]) -> list[str]:
     A block has the names with an equal last number after division by ten. Blocks are in the hashed
     order of their names, and names within a block in natural order.
     """
-    return sorted(names, key=lambda name: (_sha256(_block(name)), natural_key(name)))
+    return sorted(names, key=lambda name: (_sha256(block_of(name)), natural_key(name)))
 
 
 def validation_names(names: Sequence[str]) -> set[str]:
@@ -240,8 +240,11 @@ def validation_names(names: Sequence[str]) -> set[str]:
     return set(blocks_order(names)[: math.ceil(len(names) / 10)])
 
 
-def _block(name: str) -> str:
-    """Return the name with its last number divided by ten, or the name if it has no number."""
+def block_of(name: str) -> str:
+    """Return a name with its last number divided by ten, to group neighbours in blocks of ten.
+
+    A name without a number is a block of its own.
+    """
     match = re.search(r"(\d+)(\D*)$", name)
     return f"{name[: match.start()]}{int(match[1]) // 10}{match[2]}" if match else name
 

@@ -2,7 +2,6 @@
 
 import csv
 import io
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import Any, Literal
 from tabulate import tabulate
 
 from cloudkit.errors import UserError
+from cloudkit.files import read_json
 from cloudkit.imaging.images import natural_key
 from cloudkit.scoring.collector import SIDES
 from cloudkit.scoring.measures import METRICS
@@ -147,7 +147,7 @@ def render(results: Sequence[Result], format: Format, *, intervals: bool = False
 def _read(path: Path) -> list[dict[str, Any]]:
     """Read the objects of a metrics.json, one for each protocol."""
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8-sig"))
+        content = read_json(Path(path))
         summaries = content if isinstance(content, list) else [content]
         for summary in summaries:
             _check(summary)

@@ -1,6 +1,5 @@
 """Folds of a dataset, each of neighbouring images: neighbouring numbers often show one place."""
 
-import re
 from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal
@@ -88,12 +87,3 @@ def write_folds(out: Path, tests: list[list[str]]) -> None:
 def fold_folder(out: Path, fold: int) -> Path:
     """Return the folder of a fold, counted from 1."""
     return out / f"fold-{fold}"
-
-
-def block_of(name: str) -> str:
-    """Return a name with its last number divided by ten, to group neighbours in blocks of ten.
-
-    A name without a number is a block of its own.
-    """
-    match = re.search(r"(\d+)(\D*)$", name)
-    return f"{name[: match.start()]}{int(match[1]) // 10}{match[2]}" if match else name

@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from cloudkit.errors import UserError
-from cloudkit.files import write_json
+from cloudkit.files import read_json, write_json
 from cloudkit.processes import choose_device
 from cloudkit.script.command_line import ROOT, plain
 from cloudkit.training.run import BEST, HISTORY, OPTIONS_FILE
@@ -221,11 +221,6 @@ def start(script: Path, arguments: Sequence[str]) -> None:
         gc.collect()  # networks and optimizers are in reference cycles; the next run needs memory
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
-
-
-def read_json(path: Path) -> Any:
-    """Read a file of JSON."""
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _data_options(run: Run, options: AblationOptions, names: str) -> dict[str, Any]:

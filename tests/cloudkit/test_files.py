@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.files import write_atomically, write_json, write_text
+from cloudkit.files import read_json, write_atomically, write_json, write_text
 from cloudkit.imaging.images import write_image
 from tests.helpers import noise
 
@@ -36,3 +36,9 @@ def test_json_holds_no_infinity(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "a.json", {"a": math.inf})
     assert json.loads((tmp_path / "a.json").read_text()) == {"a": [1, 2.5]}
+
+
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_json_is_read_in_any_locale(tmp_path: Path, mark: bytes) -> None:
+    (tmp_path / "a.json").write_bytes(mark + '{"ü": 1}'.encode())
+    assert read_json(tmp_path / "a.json") == {"ü": 1}

@@ -5,7 +5,7 @@ import pytest
 from cloudkit.data.pairs import DataError
 from cloudkit.data.splits import read_names
 from cloudkit.errors import UserError
-from prior_ablation.folds import block_of, list_pairs, split_into_folds, write_folds
+from prior_ablation.folds import list_pairs, split_into_folds, write_folds
 from tests.helpers import touch, write_pairs
 
 
@@ -85,19 +85,3 @@ def test_fewer_folds_than_were_begun_are_other_ones(tmp_path: Path) -> None:
             path.unlink()
     with pytest.raises(UserError, match=r"other folds than these 2 \(.*fold-3"):
         write_folds(tmp_path, split_into_folds(names(6), 2))
-
-
-@pytest.mark.parametrize(
-    ("name", "block"),
-    [
-        ("0", "0"),
-        ("9", "0"),
-        ("10", "1"),
-        ("499", "49"),
-        ("a7_23b", "a7_2b"),
-        ("lake", "lake"),
-        ("", ""),
-    ],
-)
-def test_blocks(name: str, block: str) -> None:
-    assert block_of(name) == block

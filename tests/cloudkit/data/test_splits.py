@@ -8,6 +8,7 @@ from cloudkit.data.pairs import DataError
 from cloudkit.data.splits import (
     UNSPLIT,
     SplitLists,
+    block_of,
     blocks_order,
     divide,
     hashed_order,
@@ -156,3 +157,19 @@ def test_what_is_held_out_is_never_trained_on(tmp_path: Path) -> None:
         divide(FLAT, SplitLists(held_out=listed(tmp_path, "99")))
     with pytest.raises(DataError, match="names no training image"):
         divide(FLAT, SplitLists(held_out=listed(tmp_path, "3")), test=["3"])
+
+
+@pytest.mark.parametrize(
+    ("name", "block"),
+    [
+        ("0", "0"),
+        ("9", "0"),
+        ("10", "1"),
+        ("499", "49"),
+        ("a7_23b", "a7_2b"),
+        ("lake", "lake"),
+        ("", ""),
+    ],
+)
+def test_blocks(name: str, block: str) -> None:
+    assert block_of(name) == block
