@@ -1,4 +1,7 @@
-"""Unpacking of zip archives from the internet into temporary folders."""
+"""Unpacking of zip archives from the internet into temporary folders.
+
+`zipfile` keeps every member within the folder, writes links as plain files, and compares checksums.
+"""
 
 import errno
 import lzma
@@ -7,26 +10,22 @@ import shutil
 import time
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
-from tqdm import tqdm
-
 from cloudkit.progress import progress_bar
-from preparation.archive_formats import ArchiveError, damaged, unsupported
-from preparation.archive_members import (
-    Member,
-    open_members,
-    require_distinct,
-    require_limits,
-    require_space,
-)
+from preparation.archive_formats import ArchiveError, damaged, require_zip, unsupported
 
 WORKING = ".unpacking-"  # prefix of temporary folders; a search for datasets skips hidden ones
 STALE_AFTER = 3600  # seconds without a new file, after which no run works in such a folder
-_BLOCK = 2**20  # bytes to copy at once
+_JUNK = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
+
+
+def is_junk(path: PurePosixPath) -> bool:
+    """Return whether an operating system made the file: __MACOSX, .DS_Store and the like."""
+    return any(part.lower() in _JUNK or part.startswith("._") for part in path.parts)
 
 
 @contextmanager
@@ -40,26 +39,19 @@ def unpacked(archive: Path, root: Path) -> Iterator[Path]:
         The folder.
 
     Raises:
-        ArchiveError: the archive is no zip, damaged, encrypted, too large for the limits or the
-            disk, or holds members that could do harm.
+        ArchiveError: the archive is no zip, damaged, encrypted or too large for the disk.
     """
-    title = str(archive)
-    with ExitStack() as stack:
-        members = open_members(archive, title, stack)
-        working = stack.enter_context(working_folder(root))
-        inner = stack.enter_context(ExitStack())  # closed first: Windows removes no open file
-        require_space([member.info for member in members], root)
+    require_zip(archive, str(archive))
+    with working_folder(root) as working:
         folder = working / "content"
-        folder.mkdir()
+        _unpack(archive, str(archive), folder, working)
 
-        with _explain_errors(title, root):
-            members = _open_inner_zips(members, title, working, inner)
-            infos = [member.info for member in members]
-            require_limits(infos, title, archive.stat().st_size)
-            require_distinct(members, title)
-            require_space(infos, root)
-            _write({folder / member.path: member for member in members}, working)
-        inner.close()
+        for inner in sorted(folder.rglob("*")):
+            if inner.suffix.lower() == ".zip" and inner.is_file():
+                title = f"{archive}: {inner.relative_to(folder).as_posix()}"
+                require_zip(inner, title)
+                _unpack(inner, title, inner.with_suffix(""), working)
+                inner.unlink()
         yield folder
 
 
@@ -80,45 +72,29 @@ def working_folder(root: Path) -> Iterator[Path]:
         yield Path(working)
 
 
-def _open_inner_zips(
-    members: Sequence[Member], title: str, working: Path, stack: ExitStack
-) -> list[Member]:
-    """Replace each zip among the members by its own members, after the same checks."""
-    opened = []
-    for index, member in enumerate(members):
-        if not member.is_zip:
-            opened.append(member)
-            continue
-        packed = working / f"{index}.zip"
-        _write({packed: member}, working)
-        inner = open_members(packed, f"{title}: {member.path}", stack)
+def _unpack(path: Path, title: str, folder: Path, working: Path) -> None:
+    """Unpack one archive into a folder within the folder `working`."""
+    with _explain_errors(title, working.parent), zipfile.ZipFile(path) as archive:
+        members = []
+        for info in archive.infolist():
+            info.filename = info.filename.replace("\\", "/")  # as some programs of Windows write
+            if not is_junk(PurePosixPath(info.filename)):
+                members.append(info)
+        _require_space(sum(info.file_size for info in members), working.parent)
 
-        base = member.path.with_suffix("")
-        if all(each.path.parts[:1] == (base.name,) for each in inner):
-            base = base.parent  # they bring the folder themselves
-        for each in inner:
-            opened.append(Member(each.archive, each.info, base / each.path))
-    return opened
-
-
-def _write(members: Mapping[Path, Member], working: Path) -> None:
-    """Write each member to its path inside the folder `working`; zipfile compares the checksums."""
-    total = sum(member.info.file_size for member in members.values())
-    progress: tqdm[int] = progress_bar(
-        total=total, desc="unpacking", unit="B", unit_scale=True, leave=False
-    )
-    with progress as bar:
-        for path, member in members.items():
-            if member.is_folder:
-                path.mkdir(parents=True, exist_ok=True)
-                continue
-
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with member.archive.open(member.info) as source, path.open("xb") as file:
-                while block := source.read(_BLOCK):
-                    file.write(block)
-                    bar.update(len(block))
+        folder.mkdir(exist_ok=True)
+        for info in progress_bar(members, desc="unpacking", unit="file", leave=False):
+            archive.extract(info, folder)
             os.utime(working)  # tells other runs that the folder is in use
+
+
+def _require_space(needed: int, root: Path) -> None:
+    free = shutil.disk_usage(root).free
+    if needed > free:
+        raise ArchiveError(
+            f"{root} has {free / 2**30:.1f} GiB free, expected {needed / 2**30:.1f} GiB to unpack "
+            "into. Free some space, or name another --root."
+        )
 
 
 @contextmanager

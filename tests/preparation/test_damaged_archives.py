@@ -40,6 +40,26 @@ def test_zips_that_are_complete_but_beyond_python(
     assert_refused(archive, tmp_path / "root", message, OtherArchiveError)
 
 
+@pytest.mark.parametrize(
+    ("offsets", "value", "message"),
+    [
+        ((6, 8), 0x1, "encrypted, password required"),
+        ((6, 8), 0x41, "strong encryption"),
+        # Deflate64, which Windows takes for large files.
+        ((8, 10), 9, "compression method is not supported"),
+    ],
+)
+def test_other_programs_unpack_what_python_cannot(
+    tmp_path: Path, offsets: tuple[int, int], value: int, message: str
+) -> None:
+    content = bytearray(zipped(tmp_path / "a.zip", {"a.png": b"x"}).read_bytes())
+    for signature, offset in zip((b"PK\x03\x04", b"PK\x01\x02"), offsets, strict=True):
+        struct.pack_into("<H", content, content.index(signature) + offset, value)
+    (tmp_path / "a.zip").write_bytes(content)
+    message = f"cannot unpack .*{message}.* It must be unpacked by hand"
+    assert_refused(tmp_path / "a.zip", tmp_path / "root", message, OtherArchiveError)
+
+
 def test_a_python_without_a_method(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = zipped(tmp_path / "a.zip", {"a.png": b"x"}, zipfile.ZIP_LZMA)
     monkeypatch.setattr(zipfile, "lzma", None)

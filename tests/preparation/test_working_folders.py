@@ -1,37 +1,31 @@
 """Temporary folders: nothing stays of them, whatever happens."""
 
 import errno
+import itertools
 import os
 import time
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from preparation import archives
 from preparation.archive_formats import ArchiveError
 from preparation.archives import WORKING, unpacked, working_folder
 from tests.helpers import Killed, break_at
 from tests.preparation.packing import unpack, zipped
 
 
-class FailingBar:
-    """Progress bar that raises an error at its third update."""
+def fail_at(monkeypatch: pytest.MonkeyPatch, error: OSError) -> None:
+    """Let the third member fail."""
+    extract, calls = zipfile.ZipFile.extract, itertools.count(1)
 
-    def __init__(self, error: OSError) -> None:
-        self.error = error
-        self.calls = 0
+    def failing(*arguments: Any) -> str:
+        if next(calls) == 3:
+            raise error
+        return extract(*arguments)
 
-    def __enter__(self) -> "FailingBar":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
-
-    def update(self, count: int) -> None:
-        self.calls += 1
-        if self.calls == 3:
-            raise self.error
+    monkeypatch.setattr(zipfile.ZipFile, "extract", failing)
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
@@ -39,9 +33,8 @@ def test_a_full_disk_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
-    bar = FailingBar(OSError(number, "No space left on device"))
     with monkeypatch.context() as patched:
-        patched.setattr(archives, "progress_bar", lambda **options: bar)
+        fail_at(patched, OSError(number, "No space left on device"))
         message = "root has no space left, so nothing was unpacked. Free some space"
         with pytest.raises(ArchiveError, match=message):
             unpack(archive, tmp_path / "root")
@@ -53,8 +46,7 @@ def test_other_errors_of_the_system_are_not_taken_for_damage(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     archive = zipped(tmp_path / "a.zip", {f"{n}.png": bytes(1000) for n in range(5)})
-    bar = FailingBar(PermissionError(errno.EACCES, "Permission denied"))
-    monkeypatch.setattr(archives, "progress_bar", lambda **options: bar)
+    fail_at(monkeypatch, PermissionError(errno.EACCES, "Permission denied"))
     with pytest.raises(PermissionError):
         unpack(archive, tmp_path / "root")
     assert list((tmp_path / "root").iterdir()) == []
