@@ -1,9 +1,9 @@
 """Audit of a dataset for test images that are also in training."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import chain, permutations
+from itertools import chain
 from pathlib import Path
 
 from cloudkit.data.datasets import (
@@ -61,10 +61,9 @@ class _Division:
 
 
 def audit(options: AuditOptions) -> AuditReport:
-    """Compare every test image with every training image; write a table, pictures and lists.
+    """Compare every test image with every training image; write a table and lists.
 
-    Datasets that are published together are audited one by one, in a folder for each, and then
-    across.
+    Datasets that are published together are audited one by one, in a folder for each.
 
     Raises:
         UserError: the dataset is not found, a list cannot be used, there is nothing to compare, or
@@ -81,21 +80,25 @@ def audit(options: AuditOptions) -> AuditReport:
             require_apart(out, folder)
     features, errors = read_features(pairs)
 
-    search = partial(compare, features=features, threshold=options.threshold, device=device)
     several = len(SETS.get(options.dataset, ())) > 1
     lines, leaked = [], 0
     for division in divisions:
         training = None if division.undivided else division.training
-        findings = search(division.test, training, title=division.title)
+        findings = compare(
+            division.test,
+            training,
+            features,
+            threshold=options.threshold,
+            device=device,
+            title=division.title,
+        )
         folder = out / division.title if several else out
-        count, summary = _write(division, findings, folder, options.pictures)
+        count, summary = _write(division, findings, folder)
         leaked += count
         lines += [division.note, *_table(findings)]
         if training is not None:
             lines += _duplicates_within_test(division, features)
         lines.append(summary)
-    if len(divisions) > 1:
-        lines += _audit_across(divisions, search, out / "across", options.pictures)
     lines += [*notes, *_left_out(features.values(), errors)]
     return AuditReport("\n".join(lines), leaked)
 
@@ -146,9 +149,7 @@ def _divide(
     return _Division(title, test, training, note, folders)
 
 
-def _write(
-    division: _Division, findings: Sequence[Finding], out: Path, pictures: int
-) -> tuple[int, str]:
+def _write(division: _Division, findings: Sequence[Finding], out: Path) -> tuple[int, str]:
     """Write the findings, and return the number of leaked images and a summary."""
     leaked: dict[str, bool] = {}  # {name: it has equal pixels}
     for finding in findings:
@@ -163,7 +164,8 @@ def _write(
     if division.undivided:
         subject = "images have a duplicate"
         held_out_title = "without these, no image has a duplicate"
-    files = [f"audit.csv, {write_findings(out, findings, pictures)} pictures"]
+    write_findings(out, findings)
+    files = ["audit.csv"]
     if write_list(out / "leaked.txt", f"{division.title}: these {subject}", names):
         files.append("leaked.txt (for test.py --duplicates)")
     if write_list(out / "held_out.txt", f"{division.title}: {held_out_title}", list(held_out)):
@@ -176,30 +178,6 @@ def _write(
     counts = f"{equal_count} equal, {near_count} near or overlapping"
     summary = f"{len(leaked)} of {len(division.test)} {subject}: {counts}"
     return len(leaked), f"{summary}\nwritten to {out}: {', '.join(files)}"
-
-
-def _audit_across(
-    divisions: Sequence[_Division],
-    search: Callable[..., list[Finding]],
-    out: Path,
-    pictures: int,
-) -> list[str]:
-    """Compare the test part of each dataset with the training parts of the others."""
-    findings = []
-    for one, other in permutations(divisions, 2):
-        for finding in search(one.test, other.training, title=f"{one.title} with {other.title}"):
-            test = replace(finding.test, name=f"{one.title}/{finding.test.name}")
-            training = replace(finding.training, name=f"{other.title}/{finding.training.name}")
-            findings.append(replace(finding, test=test, training=training))
-
-    count = write_findings(out, findings, pictures)
-    leaked = len({finding.test for finding in findings})
-    total = sum(len(division.test) for division in divisions)
-    return [
-        *_table(findings),
-        f"across the datasets: {leaked} of {total} test images are also in training of another one",
-        f"written to {out}: audit.csv, {count} pictures",
-    ]
 
 
 def _table(findings: Sequence[Finding]) -> list[str]:

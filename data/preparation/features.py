@@ -9,9 +9,9 @@ from torch import Tensor
 from cloudkit.data.pairs import Pair
 from cloudkit.imaging.images import ImageError, read_image, to_unit
 from cloudkit.progress import progress_bar
-from preparation.correlation import overlap_box, single_core_threads
+from preparation.correlation import single_core_threads
 from preparation.duplicates import Match, digests, is_comparable, search, thumbnail
-from preparation.findings import Box, Finding, Kind, Role
+from preparation.findings import Finding, Kind, Role
 
 ROLES: tuple[Role, ...] = ("clear", "cloudy")
 _NEAR = 0.9  # overlap from which two images are near, not overlapping
@@ -113,8 +113,7 @@ def compare(
     for match in matches:
         one, other = first_pairs[match.first], other_pairs[match.second]
         if (one, other) not in known:
-            shapes = first[one].shape, others[other].shape
-            places.append(_finding(one, other, match, shapes, features[one].size))
+            places.append(_finding(one, other, match, first[one].shape, features[one].size))
     places.sort(key=lambda finding: (finding.kind, -finding.correlation))
     return equal + places
 
@@ -157,31 +156,16 @@ def _thumbnails(pairs: Sequence[Pair], features: Mapping[Pair, Features]) -> dic
 
 
 def _finding(
-    test: Pair,
-    training: Pair,
-    match: Match,
-    shapes: tuple[Sequence[int], Sequence[int]],
-    size: tuple[int, int],
+    test: Pair, training: Pair, match: Match, shape: Sequence[int], size: tuple[int, int]
 ) -> Finding:
-    """Convert a match of thumbnails of these shapes to pixels of the test image of this size."""
-    one, other = shapes
-    frame = _fractions(overlap_box(one, other, match.down, match.right), one)
-    other_frame = _fractions(overlap_box(other, one, -match.down, -match.right), other)
-    near = match.overlap >= _NEAR
+    """Convert a match of a thumbnail of this shape to pixels of the test image of this size."""
     return Finding(
-        "near" if near else "overlapping",
+        "near" if match.overlap >= _NEAR else "overlapping",
         test,
         training,
         (("clear", "clear"),),
         correlation=match.correlation,
-        right=round(match.right * size[1] / one[1]),
-        down=round(match.down * size[0] / one[0]),
+        right=round(match.right * size[1] / shape[1]),
+        down=round(match.down * size[0] / shape[0]),
         overlap=match.overlap,
-        frames=None if near else (frame, other_frame),
     )
-
-
-def _fractions(box: tuple[slice, slice], shape: Sequence[int]) -> Box:
-    rows, columns = box
-    height, width = shape
-    return columns.start / width, rows.start / height, columns.stop / width, rows.stop / height

@@ -8,19 +8,14 @@ from cloudkit.data.pairs import DataError
 from cloudkit.files import write_text
 from cloudkit.imaging.images import natural_key
 
-_LINE = re.compile(r"(\\?)([0-9a-fA-F]{64}) [ *](.+)")  # a backslash in front: an escaped name
-_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}
+_LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 
 
 def write_checksums(path: Path, checksums: Mapping[str, str]) -> None:
     """Write {path relative to the dataset: checksum} in natural order, for `sha256sum -c`."""
     lines = []
     for name in sorted(checksums, key=natural_key):
-        escaped = name
-        for character, escape in _ESCAPES.items():  # the backslash first
-            escaped = escaped.replace(character, escape)
-        mark = "" if escaped == name else "\\"
-        lines.append(f"{mark}{checksums[name]}  {escaped}\n")
+        lines.append(f"{checksums[name]}  {name}\n")
     write_text(path, "".join(lines))
 
 
@@ -51,9 +46,7 @@ def read_checksums(path: Path) -> dict[str, str]:
                 f"line {number} of {path} is {line[:80]!r}, expected 64 hexadecimal digits, "
                 "two spaces and a path."
             )
-        mark, checksum, name = match.groups()
-        if mark:
-            name = re.sub(r"\\(.)", _unescape, name)
+        checksum, name = match.groups()
         if name.startswith("/"):
             raise DataError(
                 f"line {number} of {path} names {name}, expected a path relative to the dataset."
@@ -77,7 +70,3 @@ def compare_checksums(
         elif found[name] != expected[name]:
             differences["changed"].append(name)
     return differences
-
-
-def _unescape(match: re.Match[str]) -> str:
-    return {"n": "\n", "r": "\r"}.get(match[1], match[1])

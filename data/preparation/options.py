@@ -66,10 +66,8 @@ class AuditOptions(SetOptions):
     compares details of the overlap at 256 pixels, at any brightness and contrast. Unrelated images
     stay below 0.65, overlapping crops of one image reach 0.95."""
     out: Path | None = None
-    """Folder for the table, the pictures and the lists of names. Default: runs/data/DATASET-audit
+    """Folder for the table and the lists of names. Default: runs/data/DATASET-audit
     in the repository."""
-    pictures: int = 100
-    """Number of pictures to write, pairs of low correlation first; -1 means all."""
     device: str = "auto"
     """Device to compute on: auto, cpu, cuda, cuda:1, ..."""
 

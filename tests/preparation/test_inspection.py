@@ -108,7 +108,7 @@ def test_a_wrong_checksum_that_the_decoder_passes_over(tmp_path: Path) -> None:
     path.write_bytes(content)
     with Image.open(path) as picture:
         picture.load()
-    assert inspect(path).damage.startswith("has a wrong checksum (PNG chunk IDAT at byte ")
+    assert inspect(path).damage.startswith("has a wrong checksum (")
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
