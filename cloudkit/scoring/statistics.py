@@ -32,15 +32,17 @@ class Comparison(NamedTuple):
         return self.low is not None and self.high is not None and (self.low > 0 or self.high < 0)
 
 
-def interval(values: Sequence[float]) -> tuple[float, float] | None:
+def interval(
+    values: Sequence[float], counts: Sequence[int] | None = None
+) -> tuple[float, float] | None:
     """Return the 95 % bootstrap percentile interval of the mean (Efron 1979).
 
     The interval says how the mean would vary with other images of the same kind, not with another
-    training. With fewer than about ten images it is too narrow. It is the same in every run and for
-    every order of the values.
+    training. With fewer than about ten values it is too narrow. It is the same in every run.
 
     Args:
-        values: one finite value for each image.
+        values: one finite value for each image, in any order; or the sum of each block of images.
+        counts: number of images in each block. Whole blocks are drawn then. Default: 1.
 
     Returns:
         Its ends; None for fewer than two values.
@@ -48,20 +50,23 @@ def interval(values: Sequence[float]) -> tuple[float, float] | None:
     Raises:
         ValueError: a value is not finite.
     """
-    sample = np.sort(np.asarray(values, dtype=np.float64))
-    if not np.isfinite(sample).all():
+    sums = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(sums).all():
         raise ValueError(
             "some values are not finite, expected numbers: "
             "leave out images with an infinite PSNR, and count them."
         )
-    if len(sample) < 2:
+    if len(sums) < 2:
         return None
-    if sample[0] == sample[-1]:  # a mean of equal values may differ from them in the last digit
-        return float(sample[0]), float(sample[0])
+    if counts is None:
+        sums, counts = np.sort(sums), [1] * len(sums)
+        if sums[0] == sums[-1]:  # a mean of equal values may differ from them in the last digit
+            return float(sums[0]), float(sums[0])
 
     ends = bootstrap(
-        (sample,),
-        np.mean,
+        (sums, np.asarray(counts)),
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
         n_resamples=_RESAMPLES,
         batch=_BATCH,
         confidence_level=0.95,

@@ -5,13 +5,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, NamedTuple
 
-import numpy as np
-from scipy.stats import bootstrap
+from cloudkit.scoring.statistics import interval
 
 Verdict = Literal["helps", "harms", "not resolved"]
-_RESAMPLES = 10_000
-_BATCH = 1_000  # resamples in memory at a time
-_SEED = 0  # fixed, so that a report is the same in every run
 
 
 class Mean(NamedTuple):
@@ -54,23 +50,10 @@ def block_mean(values: Mapping[str, float], block_of: Callable[[str], Hashable])
     if not blocks:
         return None
 
-    sums = np.array([math.fsum(block) for block in blocks.values()])
-    counts = np.array([len(block) for block in blocks.values()])
-    images = int(counts.sum())
-    mean = math.fsum(sums) / images
-    if len(blocks) < 2:
-        return Mean(mean, None, None, images, len(blocks))
-
-    interval = bootstrap(
-        (sums, counts),
-        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
-        paired=True,
-        n_resamples=_RESAMPLES,
-        batch=_BATCH,
-        method="percentile",
-        rng=np.random.default_rng(_SEED),
-    ).confidence_interval
-    return Mean(mean, float(interval.low), float(interval.high), images, len(blocks))
+    sums = [math.fsum(block) for block in blocks.values()]
+    counts = [len(block) for block in blocks.values()]
+    low, high = interval(sums, counts) or (None, None)
+    return Mean(math.fsum(sums) / sum(counts), low, high, sum(counts), len(blocks))
 
 
 def average_seeds(values: Mapping[int, Mapping[str, float]]) -> dict[str, float]:
