@@ -21,6 +21,8 @@ class ReleasedWeights(NamedTuple):
     """Name of the file in checkpoints/."""
     purpose: str
     """Images that the weights are for."""
+    data: str
+    """Data of the training, as checkpoints/README.md says it."""
     licence: str = _LICENCE
     """Terms of use, and the data that they come from."""
 
@@ -47,14 +49,20 @@ RELEASED: Mapping[str, ReleasedWeights] = {
     "general": ReleasedWeights(
         file="thiefcloud-general.safetensors",
         purpose="scenes of your own",
+        data=(
+            "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images under "
+            "simulated clouds; RICE1, RICE2, T-CLOUD, SateHaze1k, thin cloud in TIFF"
+        ),
     ),
     "rice1": ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
         purpose="thin, even haze as in RICE1",
+        data="`thiefcloud-general`, then 56 pairs of RICE1 alone",
     ),
     "rice2": ReleasedWeights(
         file="thiefcloud-rice2.safetensors",
         purpose="cloud and colours of RICE2; what opaque cloud hides is guessed",
+        data="`thiefcloud-general`, then 487 pairs of RICE2 alone",
     ),
 }
 
