@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,8 @@ from thiefcloud.inference.released import RELEASED
 from thiefcloud.paths import OUT
 
 GENERAL = RELEASED["general"].path
+# File of weights, or the name of released ones, which the help lists.
+Weights = Annotated[Path, tyro.conf.arg(help_behavior_hint=f"(released: {', '.join(RELEASED)})")]
 
 
 def default_checkpoint() -> Path:
@@ -28,10 +30,9 @@ def default_checkpoint() -> Path:
 class TestOptions(DataOptions):
     """Scoring of ThiefCloud, or of images that another method restored."""
 
-    checkpoint: Path = field(default_factory=default_checkpoint)
-    """Weights: the name of released ones (general, rice1, rice2), a best.pt of ThiefCloud/train.py,
-    or a file of the official code. Default: runs/thiefcloud/best.pt if it exists, else the released
-    checkpoints/thiefcloud-general.safetensors."""
+    checkpoint: Weights = field(default_factory=default_checkpoint)
+    """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, or a file of the
+    official code. Default: runs/thiefcloud/best.pt if it exists, else general."""
     flips: bool = False
     """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
     eight times slower."""
@@ -116,9 +117,9 @@ class PredictOptions:
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
     """Images, and folders of images."""
-    checkpoint: Path = GENERAL
-    """Weights: the name of released ones (general, rice1, rice2), a best.pt of ThiefCloud/train.py,
-    or a file of the official code."""
+    checkpoint: Weights = GENERAL
+    """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, or a file of the
+    official code. Default: general."""
     out: Path = RUNS / "predict"
     """Folder for the restored images. Images of 8 bits, and gray ones, become PNG; TIFF stays TIFF;
     colour of 16 bits becomes TIFF."""

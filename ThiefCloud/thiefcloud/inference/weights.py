@@ -84,7 +84,8 @@ def build(
 
 # The one table of networks, by the names that checkpoints and --network have for them.
 NETWORKS: Mapping[str, type[RemovalNetwork]] = {
-    network.kind: network for network in (ThiefCloud, UNet)
+    ThiefCloud.kind: ThiefCloud,
+    UNet.kind: UNet,
 }
 # Functions of a config, and maybe a prior.
 BUILDERS: Mapping[str, Callable[..., RemovalNetwork]] = {

@@ -45,7 +45,7 @@ def test_general_weights_are_the_default() -> None:
 def test_help_names_them(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         tyro.cli(kind, args=["--help"])
-    assert f"({', '.join(RELEASED)})" in squeezed(capsys.readouterr().out)
+    assert f"(released: {', '.join(RELEASED)})" in squeezed(capsys.readouterr().out)
 
 
 def test_a_file_is_preferred_to_released_weights_of_its_name(
