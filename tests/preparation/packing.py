@@ -9,7 +9,7 @@ import pytest
 from preparation.archive_formats import ArchiveError
 from preparation.archives import unpacked
 from preparation.options import SetName
-from tests.cloudkit.data.test_datasets import pngs, rice, satehaze, tcloud
+from tests.cloudkit.data.layouts import pngs, rice, satehaze, tcloud
 from tests.helpers import touch
 
 

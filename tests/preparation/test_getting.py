@@ -14,7 +14,7 @@ from preparation.archive_formats import ArchiveError, OtherArchiveError
 from preparation.getting import get
 from preparation.options import GetOptions, SetName
 from preparation.sources import KAGGLE_CACHE
-from tests.cloudkit.data.test_datasets import satehaze
+from tests.cloudkit.data.layouts import satehaze
 from tests.helpers import Killed, break_at
 from tests.preparation.packing import SAMPLES, cuhk, tree, zipped
 from tests.preparation.test_sources import install

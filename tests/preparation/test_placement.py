@@ -11,7 +11,7 @@ from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError
 from preparation.getting import find_set, get, home
 from preparation.options import SETS, GetOptions, SetName
-from tests.cloudkit.data.test_datasets import rice, satehaze
+from tests.cloudkit.data.layouts import rice, satehaze
 from tests.helpers import touch
 from tests.preparation.packing import SAMPLES, both_rice, cuhk, packed, tree
 

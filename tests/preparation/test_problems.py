@@ -5,7 +5,7 @@ import pytest
 
 from cloudkit.imaging.images import write_image
 from preparation.manifests import read_checksums
-from tests.cloudkit.data.test_datasets import pngs, rice, satehaze
+from tests.cloudkit.data.layouts import pngs, rice, satehaze
 from tests.helpers import noise, touch, write_images
 from tests.preparation.verifying import check, damage, filled, own, problems
 

@@ -7,7 +7,7 @@ import pytest
 from cloudkit.imaging.images import write_image
 from preparation import verification
 from preparation.options import AuditOptions, GetOptions, VerifyOptions
-from tests.cloudkit.data.test_datasets import rice
+from tests.cloudkit.data.layouts import rice
 from tests.helpers import ROOT, assert_one_error, noise, run_script, squeezed
 from tests.preparation.packing import packed
 from tests.preparation.verifying import damage, filled, own

@@ -6,69 +6,22 @@ from pathlib import Path
 import pytest
 
 from cloudkit.data.datasets import DATASETS, DatasetName, find_clear, find_folder, find_named
-from cloudkit.data.pairs import CLEAR_FOLDERS, CLOUDY_FOLDERS, DataError, Pair
-from cloudkit.data.splits import Splits, validation_names
+from cloudkit.data.pairs import DataError
+from cloudkit.data.splits import validation_names
+from tests.cloudkit.data.layouts import (
+    LEVELS,
+    assert_sound,
+    files,
+    names,
+    numbered,
+    rice,
+    satehaze,
+    sizes,
+    tcloud,
+)
 from tests.helpers import touch
 
-LEVELS = ("thin", "moderate", "thick")
 RICE = [("rice1", 1, 500, 100), ("rice2", 2, 736, 148)]  # name, number, pairs, test pairs
-
-
-def pngs(names: Iterable[object], role: str = "") -> list[str]:
-    return [f"{name}{role}.png" for name in names]
-
-
-def rice(root: Path, number: int, names: Iterable[int]) -> Path:
-    files = pngs(names)
-    folder = root / f"RICE{number}"
-    for part in ("cloud", "label", "mask") if number == 2 else ("cloud", "label"):
-        touch(folder / part, files)
-    return folder
-
-
-def tcloud(root: Path) -> Path:
-    for kind in ("cloud", "reference"):  # the numbers of both parts begin at 0
-        touch(root / "T-CLOUD" / "train" / kind, pngs(range(20)))
-        touch(root / "T-CLOUD" / "test" / kind, pngs(range(7)))
-    return root / "T-CLOUD"
-
-
-def satehaze(root: Path) -> Path:
-    for level in LEVELS:
-        restart = level == "moderate"  # there, valid and test begin anew at 1
-        valid = range(1, 4) if restart else range(321, 324)
-        parts = {"train": range(1, 13), "valid": valid, "test": range(1, 6)}
-        for part, numbers in parts.items():
-            folder = root / "Haze1k" / f"Haze1k_{level}" / "dataset" / part
-            touch(folder / "input", pngs(numbers, "-inputs"))
-            touch(folder / "target", pngs(numbers, "-targets"))
-    return root / "Haze1k"
-
-
-def names(pairs: list[Pair]) -> set[str]:
-    return {pair.name for pair in pairs}
-
-
-def numbered(count: int) -> set[str]:
-    return {str(number) for number in range(count)}
-
-
-def files(pairs: list[Pair]) -> set[Path]:
-    return {path for pair in pairs for path in (pair.cloudy, pair.clear)}
-
-
-def sizes(splits: Splits) -> tuple[int, int, int]:
-    return len(splits.train), len(splits.val), len(splits.test)
-
-
-def assert_sound(splits: Splits) -> None:
-    """Partners share a name, and no image is in two parts."""
-    pairs = splits.train + splits.val + splits.test
-    assert len(files(pairs)) == 2 * len(pairs)
-    for pair in pairs:
-        assert pair.cloudy.parent != pair.clear.parent
-        assert pair.cloudy.stem.removesuffix("-inputs") == pair.name
-        assert pair.clear.stem.removesuffix("-targets") == pair.name
 
 
 def rule(count: int, test_count: int) -> set[str]:
@@ -200,78 +153,6 @@ def test_a_root_that_is_no_folder(
     touch(tmp_path, ["file"])
     with pytest.raises(DataError, match=f"{root} is no folder; --root names the folder"):
         find(tmp_path / root)
-
-
-@pytest.mark.parametrize("clear", CLEAR_FOLDERS)
-@pytest.mark.parametrize("cloudy", CLOUDY_FOLDERS)
-def test_folder_takes_the_usual_names(tmp_path: Path, cloudy: str, clear: str) -> None:
-    for name in (cloudy, clear):
-        touch(tmp_path / "flat" / name, pngs(range(30)))
-        touch(tmp_path / "split" / "train" / name, pngs(range(20)))
-        touch(tmp_path / "split" / "test" / name, pngs(range(20, 24)))
-
-    flat, split = find_folder(tmp_path / "flat"), find_folder(tmp_path / "split")
-    assert sizes(flat) == (27, 3, 30)
-    assert files(flat.train).isdisjoint(files(flat.val))
-    assert "30 pairs" in flat.note
-    assert_sound(split)
-    assert sizes(split) == (18, 2, 4)
-
-
-@pytest.mark.parametrize("val", ["val", "valid", "validation"])
-def test_folder_with_its_own_validation_part(tmp_path: Path, val: str) -> None:
-    for name in ("haze", "gt"):
-        touch(tmp_path / "train" / name, pngs(range(20)))
-        touch(tmp_path / val / name, pngs(range(3)))
-    splits = find_folder(tmp_path)
-    assert_sound(splits)
-    assert sizes(splits) == (20, 3, 0)
-    assert {path.parts[-3] for path in files(splits.val)} == {val}
-
-
-def test_folder_for_scoring_alone(tmp_path: Path) -> None:
-    for name in ("haze", "gt"):
-        touch(tmp_path / "test" / name, ["1.png"])
-    assert sizes(find_folder(tmp_path)) == (0, 0, 1)
-
-
-def test_folder_without_pairs_says_what_is_expected(tmp_path: Path) -> None:
-    touch(tmp_path / "cloudy", ["1.png"])
-    message = r"holds no pairs; expected train/, val/ and test/.*haze and gt"
-    with pytest.raises(DataError, match=message):
-        find_folder(tmp_path)
-
-
-def test_clear_images_in_parts_or_flat(tmp_path: Path) -> None:
-    for folder in ("flat/town", "flat/sea"):
-        touch(tmp_path / folder, pngs(range(15)))
-    for folder in ("split/train", "three/train"):
-        touch(tmp_path / folder, pngs(range(20)))
-    for folder in ("split/test", "three/valid"):
-        touch(tmp_path / folder, pngs(range(5)))
-
-    flat, split, three = (find_clear(tmp_path / name) for name in ("flat", "split", "three"))
-    assert [len(part) for part in flat.values()] == [27, 3, 30]
-    assert flat["train"].keys().isdisjoint(flat["val"])
-    assert flat["train"] | flat["val"] == flat["test"]
-    assert flat["test"]["town_3"] == tmp_path / "flat" / "town" / "3.png"
-
-    assert [len(part) for part in split.values()] == [18, 2, 5]
-    assert set(split["val"]) == validation_names([str(n) for n in range(20)])
-
-    assert [len(part) for part in three.values()] == [20, 5, 0]
-    assert {path.parent.name for path in three["val"].values()} == {"valid"}
-
-
-def test_one_clear_image_cannot_be_split_but_others_can_be_scored(tmp_path: Path) -> None:
-    touch(tmp_path / "train", ["a.png"])
-    touch(tmp_path / "test", ["b.png"])
-    assert [len(part) for part in find_clear(tmp_path).values()] == [1, 0, 1]
-
-
-def test_no_clear_image(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="holds no image"):
-        find_clear(tmp_path)
 
 
 @pytest.mark.skipif(
