@@ -52,7 +52,8 @@ def render(root: Path) -> dict[Path, str]:
     for name in dict.fromkeys(row["weights"] for row in facts["scores"]):
         tables[name] = _card(facts, name)
 
-    pages, used = {}, set()
+    pages: dict[Path, str] = {}
+    used: set[str] = set()
     for page in (root / "README.md", root / "checkpoints" / "README.md"):
         text = page.read_text(encoding="utf-8")
         used.update(name for _, name, _ in _MARKED.findall(text))
