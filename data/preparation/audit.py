@@ -13,7 +13,7 @@ from cloudkit.data.datasets import (
     find_named,
     part_folders,
 )
-from cloudkit.data.pairs import DataError, Pair
+from cloudkit.data.pairs import Pair
 from cloudkit.data.splits import NO_LISTS, UNSPLIT, SplitLists, Splits
 from cloudkit.errors import UserError
 from cloudkit.processes import choose_device
@@ -22,7 +22,8 @@ from cloudkit.script.command_line import RUNS, format_table
 from preparation.duplicates import SMALLEST
 from preparation.features import Features, compare, equal_pairs, read_features
 from preparation.findings import Finding, write_findings, write_list
-from preparation.options import SETS, AuditOptions
+from preparation.options import AuditOptions
+from preparation.sets import SETS, find_sets
 
 _MAX_ROWS = 40  # of a table on screen
 
@@ -110,17 +111,12 @@ def _find_divisions(options: AuditOptions) -> tuple[list[_Division], list[str]]:
         folders = custom_part_folders(root)
         return [_divide("folder", partial(find_folder, root), folders, split)], []
 
-    divisions, errors = [], []
-    for name in SETS[options.dataset]:
-        try:
-            folders = part_folders(name, root)
-        except DataError as error:
-            errors.append(error)
-            continue
-        divisions.append(_divide(name, partial(find_named, name, root), folders, split))
-    if not divisions:
-        raise errors[0]
-    return divisions, [f"not there: {error}" for error in errors]
+    found, notes = find_sets(options.dataset, root)
+    divisions = []
+    for name, folder in found.items():
+        folders = part_folders(name, folder)
+        divisions.append(_divide(name, partial(find_named, name, folder), folders, split))
+    return divisions, notes
 
 
 def _divide(

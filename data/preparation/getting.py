@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit.data.datasets import DATASETS, DatasetName, set_folder
-from cloudkit.data.pairs import DataError, subfolders
+from cloudkit.data.datasets import DATASETS, DatasetName
+from cloudkit.data.pairs import subfolders
 from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError, OtherArchiveError
 from preparation.archives import unpacked, working_folder
-from preparation.options import SETS, GetOptions, SetName
+from preparation.options import GetOptions
+from preparation.sets import SETS, SetName, find_set
 from preparation.sources import KAGGLE_CACHE, SOURCES, expected_tree, fetch, remaining_steps
 
 
@@ -61,14 +62,6 @@ def get(options: GetOptions) -> FetchResult:
         if any(find_set(name, root) for name in common):
             placed.append(owner)
     return FetchResult("\n".join(lines), tuple(placed))
-
-
-def find_set(name: DatasetName, root: Path) -> Path | None:
-    """Return the folder of a dataset in `root` or below it, or None if there is none."""
-    try:
-        return set_folder(name, root)
-    except DataError:
-        return None
 
 
 def home(name: DatasetName) -> Path:

@@ -2,23 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.script.checks import require_positive
 from cloudkit.script.command_line import ROOT
-
-SETS: dict[str, tuple[DatasetName, ...]] = {}  # datasets that are published together
-for _name, _info in DATASETS.items():
-    _family = _info.family or _name
-    SETS[_family] = (*SETS.get(_family, ()), _name)
-
-if TYPE_CHECKING:
-    SetName = str  # a type checker cannot read the names from the table
-else:
-    SetName = Literal[tuple(SETS)]
+from preparation.sets import SetName
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError, require_zip
-from preparation.options import SETS, SetName
+from preparation.sets import SETS, SetName
 
 KAGGLE_CACHE = ".kagglehub"  # below --root; kagglehub keeps its download there until it is unpacked
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders, set_folder
-from cloudkit.data.pairs import DataError, subfolders
+from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders
+from cloudkit.data.pairs import subfolders
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import RUNS, format_table
 from preparation.inspection import TRAITS
 from preparation.manifests import compare_checksums, read_checksums, write_checksums
-from preparation.options import SETS, VerifyOptions
+from preparation.options import VerifyOptions
 from preparation.problems import (
     ImageFolder,
     Problem,
@@ -22,6 +22,7 @@ from preparation.problems import (
     pair_problems,
     read_folder,
 )
+from preparation.sets import SETS, find_sets
 
 _MASK_FOLDERS = {"rice2": "mask"}  # with one mask for each pair
 
@@ -95,25 +96,19 @@ def locate(dataset: str, root: Path) -> tuple[Path, dict[str, list[list[Path]]],
         return root, {dataset: list(map(list, custom_part_folders(root).values()))}, []
 
     places: dict[str, list[list[Path]]] = {}
-    homes, errors = [], []
-    for name in SETS[dataset]:
-        try:
-            home = set_folder(name, root)
-        except DataError as error:
-            errors.append(error)
-            continue
+    homes = []
+    found, notes = find_sets(dataset, root)
+    for name, home in found.items():
         homes.append(home.parent if home.name.lower() in ("dataset", "rgb") else home)
         mask = subfolders(home).get(_MASK_FOLDERS.get(name, ""))
         places[name] = []
-        for cloudy, clear in part_folders(name, root).values():
+        for cloudy, clear in part_folders(name, home).values():
             places[name].append([cloudy, clear, mask] if mask else [cloudy, clear])
 
-    if not homes:
-        raise errors[0]
     base = homes[0]
     if len(SETS[dataset]) > 1:
         base = Path(os.path.commonpath([home.parent for home in homes]))
-    return base, places, [f"not there: {error}" for error in errors]
+    return base, places, notes
 
 
 def _dataset_problems(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preparation import verification
-from preparation.options import SetName
+from preparation.sets import SetName
 from tests.preparation.auditing import SIZE, WIDE, other, write_pair
 from tests.preparation.packing import SAMPLES, packed
 from tests.preparation.scenes import cut

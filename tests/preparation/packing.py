@@ -8,7 +8,7 @@ import pytest
 
 from preparation.archive_formats import ArchiveError
 from preparation.archives import unpacked
-from preparation.options import SetName
+from preparation.sets import SetName
 from tests.cloudkit.data.layouts import pngs, rice, satehaze, tcloud
 from tests.helpers import touch
 

@@ -12,7 +12,8 @@ import pytest
 from cloudkit.data.datasets import find_named
 from preparation.archive_formats import ArchiveError, OtherArchiveError
 from preparation.getting import get
-from preparation.options import GetOptions, SetName
+from preparation.options import GetOptions
+from preparation.sets import SetName
 from preparation.sources import KAGGLE_CACHE
 from tests.cloudkit.data.layouts import satehaze
 from tests.helpers import Killed, break_at

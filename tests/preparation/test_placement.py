@@ -9,8 +9,9 @@ import pytest
 from cloudkit.data.datasets import DATASETS, find_named
 from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError
-from preparation.getting import find_set, get, home
-from preparation.options import SETS, GetOptions, SetName
+from preparation.getting import get, home
+from preparation.options import GetOptions
+from preparation.sets import SETS, SetName, find_set
 from tests.cloudkit.data.layouts import rice, satehaze
 from tests.helpers import touch
 from tests.preparation.packing import SAMPLES, both_rice, cuhk, packed, tree

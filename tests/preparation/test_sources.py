@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from cloudkit.errors import UserError
-from preparation.options import SETS, SetName
+from preparation.sets import SETS, SetName
 from preparation.sources import KAGGLE_CACHE, SOURCES, fetch
 from tests.preparation.packing import zipped
 

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cloudkit.imaging.padding import check_unit_images
+from scpm.simulation.opacity import smoothed
 
 _DARKEST_LIGHT = 1e-3  # air light of a black image, which has none to divide by
 
@@ -148,10 +149,10 @@ def guided_filter(guide: Tensor, image: Tensor, radius: int, epsilon: float) -> 
     Returns:
         (N, 1, H, W).
     """
-    bands = guide.shape[1]
-    mean_guide, mean_image = box_mean(guide, radius), box_mean(image, radius)
-    covariance = box_mean(guide * image, radius) - mean_guide * mean_image
-    variance = box_mean(_products(guide), radius) - _products(mean_guide)
+    bands, window = guide.shape[1], 2 * radius + 1
+    mean_guide, mean_image = smoothed(guide, window), smoothed(image, window)
+    covariance = smoothed(guide * image, window) - mean_guide * mean_image
+    variance = smoothed(_products(guide), window) - _products(mean_guide)
 
     # Solve for the slope of each window.
     matrix = variance.movedim(1, -1).unflatten(-1, (bands, bands))
@@ -159,20 +160,9 @@ def guided_filter(guide: Tensor, image: Tensor, radius: int, epsilon: float) -> 
     slope = torch.linalg.solve(matrix, covariance.movedim(1, -1)[..., None])[..., 0].movedim(-1, 1)
 
     offset = mean_image - (slope * mean_guide).sum(dim=1, keepdim=True)
-    return (box_mean(slope, radius) * guide).sum(dim=1, keepdim=True) + box_mean(offset, radius)
+    return (smoothed(slope, window) * guide).sum(dim=1, keepdim=True) + smoothed(offset, window)
 
 
 def _products(bands: Tensor) -> Tensor:
     """Return the products of all pairs of bands: (N, C, H, W) to (N, C * C, H, W)."""
     return (bands[:, :, None] * bands[:, None]).flatten(1, 2)
-
-
-def box_mean(images: Tensor, radius: int) -> Tensor:
-    """Average (N, C, H, W) over the window around each pixel.
-
-    Windows have 2 radius + 1 pixels a side, and end at the border.
-    """
-    side = 2 * radius + 1
-    for size, padding in (((side, 1), (radius, 0)), ((1, side), (0, radius))):
-        images = F.avg_pool2d(images, size, stride=1, padding=padding, count_include_pad=False)
-    return images

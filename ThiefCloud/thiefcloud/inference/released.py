@@ -50,8 +50,8 @@ RELEASED: Mapping[str, ReleasedWeights] = {
         file="thiefcloud-general.safetensors",
         purpose="scenes of your own",
         data=(
-            "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images under "
-            "simulated clouds; RICE1, RICE2, T-CLOUD, SateHaze1k, thin cloud in TIFF"
+            "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
+            "under simulated clouds; RICE1, RICE2, T-CLOUD, SateHaze1k, thin cloud in TIFF"
         ),
     ),
     "rice1": ReleasedWeights(

@@ -6,11 +6,11 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from scpm.simulation.opacity import smoothed
 from tests.helpers import noise
 from thiefcloud.baselines.dark_channel import (
     DarkChannelOptions,
     air_light,
-    box_mean,
     dark_channel,
     guided_filter,
     remove_haze,
@@ -30,7 +30,7 @@ def test_dark_channel_is_the_minimum_filter_of_scipy(shape: tuple[int, int], pat
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("radius", [0, 3, 40])
-def test_box_mean_ends_at_the_border(shape: tuple[int, int], radius: int) -> None:
+def test_means_of_windows_end_at_the_border(shape: tuple[int, int], radius: int) -> None:
     image = noise(2, height=shape[0], width=shape[1])
     expected = torch.empty_like(image)
     for row in range(shape[0]):
@@ -38,7 +38,7 @@ def test_box_mean_ends_at_the_border(shape: tuple[int, int], radius: int) -> Non
             window = image[:, *around(row, column, radius)]
             expected[:, row, column] = window.mean(dim=(1, 2))
 
-    torch.testing.assert_close(box_mean(image[None], radius)[0], expected)
+    torch.testing.assert_close(smoothed(image[None], 2 * radius + 1)[0], expected)
 
 
 def around(row: int, column: int, radius: int) -> tuple[slice, slice]:

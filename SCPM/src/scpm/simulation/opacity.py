@@ -99,14 +99,14 @@ def estimate_brightness(cloudy: Tensor, clear: Tensor, *, window: int = WINDOW) 
 
 
 def smoothed(maps: Tensor, window: int = WINDOW) -> Tensor:
-    """Return the mean of (C, H, W) over the window around each pixel.
+    """Return the mean of (C, H, W) or (N, C, H, W) over the window around each pixel.
 
     At the border only pixels of the image count.
     """
     # One axis after the other gives the same mean with far fewer sums.
     for size in ((window, 1), (1, window)):
         padding = (size[0] // 2, size[1] // 2)
-        maps = F.avg_pool2d(maps[None], size, stride=1, padding=padding, count_include_pad=False)[0]
+        maps = F.avg_pool2d(maps, size, stride=1, padding=padding, count_include_pad=False)
     return maps
 
 
