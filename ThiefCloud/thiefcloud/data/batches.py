@@ -16,10 +16,12 @@ from cloudkit.memory import send
 from cloudkit.processes import Processes
 from scpm.data import Simulator
 from thiefcloud.data.datasets import Data
+from thiefcloud.data.odd import lay_odd_pixels
 from thiefcloud.data.opaque import keep_opaque_clouds, keep_simulated_opaque, lay_opaque_clouds
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
-_OPAQUE, _JITTER = 1, 2  # uses of a sample's randomness, beside its crop and its simulated cloud
+# Uses of a sample's randomness, beside its crop and its simulated cloud.
+_OPAQUE, _JITTER, _ODD = 1, 2, 3
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
 _LEVELS = 255  # of simulated images: in finer ones a network would see through opaque cloud
 
@@ -39,6 +41,7 @@ class CloudyCrops(Dataset[Batch]):
         processes: the processes; batches lie on the device of this one.
         opaque: fraction of the crops that opaque clouds are laid over.
         jitter: strength of the random changes of brightness and colour (`jittered`).
+        odd: fraction of the crops with a few odd pixels (`lay_odd_pixels`).
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class CloudyCrops(Dataset[Batch]):
         processes: Processes,
         opaque: float = 0.0,
         jitter: float = 0.0,
+        odd: float = 0.0,
     ) -> None:
         files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
@@ -57,7 +61,8 @@ class CloudyCrops(Dataset[Batch]):
             files, (3, 3), crop, processes.device, store=store, show_progress=processes.is_main
         )
         self.note = self._crops.note
-        self._simulate, self._opaque, self._jitter = data.simulate, opaque, jitter
+        self._simulate, self._opaque = data.simulate, opaque
+        self._jitter, self._odd = jitter, odd
 
     def __len__(self) -> int:
         """Return the number of samples of a pass."""
@@ -94,8 +99,9 @@ class CloudyCrops(Dataset[Batch]):
             under_clouds = clouded(cloudy[covered], clear[covered], seeds, self._simulate)
             cloudy[covered], clear[covered] = under_clouds
 
-        # Lay opaque clouds over both.
-        return overcast(cloudy, clear, samples, self._opaque)
+        # Lay opaque clouds and odd pixels over both.
+        cloudy, clear = overcast(cloudy, clear, samples, self._opaque)
+        return with_odd_pixels(cloudy, clear, samples, self._odd)
 
 
 def clouded(cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator) -> Batch:
@@ -120,6 +126,18 @@ def overcast(
         seeds = [samples[number].seed(_OPAQUE) for number in chosen]
         both = lay_opaque_clouds(cloudy[chosen], clear[chosen], seeds)
         cloudy[chosen], clear[chosen] = both
+    return cloudy, clear
+
+
+def with_odd_pixels(
+    cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], fraction: float
+) -> Batch:
+    """Lay odd pixels over both images of a fraction of the pairs."""
+    for number, sample in enumerate(samples):
+        random = np.random.default_rng(sample.seed(_ODD))
+        if fraction > random.random():
+            both = lay_odd_pixels(cloudy[number], clear[number], random)
+            cloudy[number], clear[number] = both
     return cloudy, clear
 
 

@@ -1,6 +1,6 @@
 """Restoration of images of any size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
+from thiefcloud.inference.borders import Borders, find_borders
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.statistics import fill, has_data, image_statistics
 
@@ -41,6 +42,8 @@ def restore_and_detect(
         raw: keep restored values outside [0, 1], because some protocols score them.
         flips: as in `restore`.
 
+    Borders of one colour take no part if the network has an inversion; see `find_borders`.
+
     Returns:
         The restored image, as `restore` returns it unless raw, and the thickness map (1, H, W) or
         (N, 1, H, W), clamped to [0, 1].
@@ -49,6 +52,18 @@ def restore_and_detect(
         ValueError: an image of another type, shape or range.
     """
     check_unit_images(image)
+    if model.inversion is not None:
+        images = image if image.ndim == 4 else image[None]
+        borders = [find_borders(one) for one in images]
+        if any(map(any, borders)):
+            return _restore_inside(model, image, borders, raw=raw, flips=flips)
+    return _restore_ground(model, image, raw=raw, flips=flips)
+
+
+def _restore_ground(
+    model: RemovalNetwork, image: Tensor, *, raw: bool, flips: bool
+) -> tuple[Tensor, Tensor]:
+    """Restore images without borders, as `restore_and_detect`."""
     statistics = scene_statistics(model, image)
 
     def maps_of(batch: Tensor) -> list[Tensor]:
@@ -60,6 +75,30 @@ def restore_and_detect(
     return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)
 
 
+def _restore_inside(
+    model: RemovalNetwork, image: Tensor, borders: Sequence[Borders], *, raw: bool, flips: bool
+) -> tuple[Tensor, Tensor]:
+    """Restore what borders enclose, as `restore_and_detect`. The borders stay; there is no cloud.
+
+    Args:
+        model: as in `restore_and_detect`.
+        image: the same.
+        borders: those of each image.
+        raw: as in `restore_and_detect`.
+        flips: the same.
+    """
+    restored, thickness = image.clone(), torch.zeros_like(image[..., :1, :, :])
+    restored_each = restored if image.ndim == 4 else restored[None]
+    thickness_each = thickness if image.ndim == 4 else thickness[None]
+
+    for one, its_thickness, its_borders in zip(restored_each, thickness_each, borders, strict=True):
+        inside = its_borders.inside(one)
+        found = _restore_ground(model, inside, raw=raw, flips=flips)
+        inside.copy_(found[0])
+        its_borders.inside(its_thickness).copy_(found[1])
+    return restored, thickness
+
+
 def scene_statistics(model: RemovalNetwork, image: Tensor) -> Tensor | None:
     """Compute the statistics of whole images for the inversion of a network.
 
@@ -68,7 +107,7 @@ def scene_statistics(model: RemovalNetwork, image: Tensor) -> Tensor | None:
         image: (C, H, W) or (N, C, H, W).
 
     Returns:
-        (N, C, 11), float32, on the network's device. None if the network has no inversion.
+        (N, C, 9), float32, on the network's device. None if the network has no inversion.
     """
     if model.inversion is None:
         return None

@@ -21,6 +21,8 @@ class Restoration(NamedTuple):
     """(N, C, H, W): the same from level 3; only for supervision."""
     thickness: Tensor
     """(N, 1, H, W): the prior's thickness map, 0 clear, 1 opaque."""
+    inverted: Tensor | None = None
+    """(N, C, H, W): what the inversion leaves, if there is one; only for supervision."""
 
 
 class NoPrior(nn.Module):
@@ -105,7 +107,7 @@ class RemovalNetwork(nn.Module, ABC):
             cloudy: (N, in_channels, H, W) in [0, 1].
             supervision: return the outputs of levels 2 and 3 too, which only the loss needs.
                 Default: while training.
-            statistics: (N, in_channels, 11), for the inversion: `image_statistics` of the whole
+            statistics: (N, in_channels, 9), for the inversion: `image_statistics` of the whole
                 scene if the images are parts of one.
 
         Raises:

@@ -93,7 +93,7 @@ class Inversion(nn.Module):
             images: (N, bands, H, W). Pixels that are 0 in all bands hold no data: they are ignored,
                 and stay 0.
             prior: the cloud prior's outputs for them.
-            statistics: (N, bands, 11), those of the whole scene if the images are parts of one.
+            statistics: (N, bands, 9), those of the whole scene if the images are parts of one.
                 Default: `image_statistics`.
 
         Returns:
@@ -128,7 +128,7 @@ class Inversion(nn.Module):
         Args:
             cells: `cell_statistics`, (N, 4 bands, h, w).
             guide: `guide`, (N, 37, h, w).
-            statistics: `image_statistics`, (N, bands, 11).
+            statistics: `image_statistics`, (N, bands, 9).
 
         Returns:
             The maps, (N, 3 bands, h, w).
@@ -162,7 +162,7 @@ class Inversion(nn.Module):
         """Estimate gain and offset of whole images by the coarsest step alone, without the prior.
 
         Args:
-            statistics: `image_statistics`, (N, bands, 11).
+            statistics: `image_statistics`, (N, bands, 9).
 
         Returns:
             Both (N, bands).

@@ -10,30 +10,48 @@ from scpm import PRIOR_WIDTH, Prior
 
 CELL = 4  # side of a cell in pixels
 CELL_STATISTICS = 4  # numbers of `cell_statistics` for each band
-STATISTICS = 11  # numbers of `image_statistics` for each band
+STATISTICS = 9  # numbers of `image_statistics` for each band
 GUIDE = 1 + 3 * PRIOR_WIDTH  # the thickness, and the features of three levels
 
-_QUANTILES = (0.001, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 0.999)
+# None lies nearer to 0 or 1 than this, so that a hundredth of odd pixels (lettering, dead or
+# clipped pixels) changes little.
+_TRIMMED = 0.02
+_QUANTILES = (_TRIMMED, 0.05, 0.25, 0.5, 0.75, 0.95, 1 - _TRIMMED)
 _SAMPLED = 2**16  # pixels from which statistics are computed; more change nothing
 
 
 def image_statistics(images: Tensor) -> Tensor:
-    """Compute mean, standard deviation and nine quantiles of each band.
+    """Compute mean, standard deviation and seven quantiles of each band.
+
+    Mean and deviation are those of the values clamped to the outermost quantiles.
 
     Args:
         images: (N, bands, H, W).
 
     Returns:
-        (N, bands, 11), float32.
+        (N, bands, 9), float32.
     """
     step = max(1, math.isqrt(images.shape[-2] * images.shape[-1] // _SAMPLED))
     pixels = images[..., ::step, ::step].flatten(2).float()
 
-    mean = pixels.mean(2, keepdim=True)
-    deviation = pixels.std(2, correction=0, keepdim=True)
     levels = torch.tensor(_QUANTILES, device=images.device)
     quantiles = torch.quantile(pixels, levels, dim=2).movedim(0, 2)
+
+    pixels = pixels.clamp(quantiles[..., :1], quantiles[..., -1:])  # as `trimmed`
+    mean = pixels.mean(2, keepdim=True)
+    deviation = pixels.std(2, correction=0, keepdim=True)
     return torch.cat((mean, deviation, quantiles), dim=2)
+
+
+def trimmed(images: Tensor, statistics: Tensor) -> Tensor:
+    """Clamp each band to its outermost quantiles.
+
+    Args:
+        images: (N, bands, H, W).
+        statistics: their `image_statistics`.
+    """
+    lowest, highest = statistics[:, :, 2, None, None], statistics[:, :, -1, None, None]
+    return images.clamp(lowest, highest)
 
 
 def cell_statistics(images: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from cloudkit.progress import progress_bar
 from thiefcloud.network.inversion import Inversion
-from thiefcloud.network.statistics import fill, has_data, image_statistics
+from thiefcloud.network.statistics import fill, has_data, image_statistics, trimmed
 
 _RATE = 6e-3  # of Adam; it falls to 0 as a cosine
 _BATCH = 192  # images in a step
@@ -28,11 +28,11 @@ class Moments(NamedTuple):
     """Statistics of pairs of images that suffice for an even haze."""
 
     cloudy: Tensor
-    """(N, bands, 11), `image_statistics` of the cloudy images."""
+    """(N, bands, 9), `image_statistics` of the cloudy images."""
     clear: Tensor
     """The same of the clear ones."""
     product: Tensor
-    """(N, bands): mean of cloudy times clear."""
+    """(N, bands): mean of cloudy times clear, both `trimmed`."""
 
     @classmethod
     def of(cls, cloudy: Tensor, clear: Tensor) -> Self:
@@ -42,7 +42,10 @@ class Moments(NamedTuple):
         """
         valid = has_data(cloudy) | has_data(clear)
         cloudy, clear = fill(cloudy, valid), fill(clear, valid)
-        return cls(image_statistics(cloudy), image_statistics(clear), (cloudy * clear).mean((2, 3)))
+
+        of_cloudy, of_clear = image_statistics(cloudy), image_statistics(clear)
+        product = trimmed(cloudy, of_cloudy) * trimmed(clear, of_clear)
+        return cls(of_cloudy, of_clear, product.mean((2, 3)))
 
     @classmethod
     def join(cls, *several: Self) -> Self:
