@@ -73,6 +73,7 @@ def main(options: TrainOptions) -> None:
             processes=processes,
             opaque=options.opaque,
             jitter=options.jitter,
+            odd=options.odd,
         )
         if processes.is_main:
             print(crops.note)

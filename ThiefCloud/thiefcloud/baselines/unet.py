@@ -98,7 +98,13 @@ class UNet(RemovalNetwork):
         if supervision is None:
             supervision = self.training
         other = restored if supervision else None
-        return Restoration(restored=restored, half=other, quarter=other, thickness=prior.thickness)
+        return Restoration(
+            restored=restored,
+            half=other,
+            quarter=other,
+            thickness=prior.thickness,
+            inverted=image if supervision and self.inversion is not None else None,
+        )
 
 
 def _two_convs(in_channels: int, out_channels: int) -> nn.Sequential:

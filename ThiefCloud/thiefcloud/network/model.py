@@ -99,6 +99,7 @@ class ThiefCloud(RemovalNetwork):
             half=self.level_half.restore(half, fused_half, base),
             quarter=self.level_quarter.restore(quarter, fused_quarter, base),
             thickness=prior.thickness,
+            inverted=image if self.inversion is not None else None,
         )
 
     def replace_prior(self, prior: SCPM | NoPrior) -> Self:

@@ -1,5 +1,6 @@
 """Options of train.py, and their presets."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -48,6 +49,9 @@ class TrainOptions(DataOptions):
     opaque: float = 0.0
     """Fraction of the training pairs with opaque clouds in both images, so that the network learns
     to leave them as they are."""
+    odd: float = 0.0
+    """Fraction of the training pairs with a few odd pixels in both images, as dead pixels,
+    lettering and thin frames are, so that they mislead nobody."""
     jitter: float = 0.0
     """Strength of random changes of brightness and colour of training pairs, both images alike.
     With 0.2 most become up to a fifth brighter or darker. 0: none."""
@@ -62,8 +66,8 @@ class TrainOptions(DataOptions):
     repository."""
     preset: Literal["paper", "inversion", "quick"] = "paper"
     """Defaults of the options. paper: the paper's recipe. inversion: as long, with an inversion
-    before the network, L1 alone and averaged weights. quick: the same for few images and two CPU
-    cores. Default: quick for "simulated", else paper."""
+    before the network, the PSNR as loss and averaged weights. quick: the same for few images
+    and two CPU cores. Default: quick for "simulated", else paper."""
     resume: bool = False
     """Continue the run in --out, with its options."""
     epochs_inversion: int = 0
@@ -94,7 +98,11 @@ class TrainOptions(DataOptions):
     crop: int = 256
     """Side of the training crops in pixels, a multiple of 8."""
     pixel: PixelLoss = "mse"
-    """Pixel loss; the paper's is mse."""
+    """Pixel loss; the paper's is mse. psnr: minus the PSNR of each image, so that images under
+    thick cloud do not decide alone."""
+    max_gradient: float = math.inf
+    """Norm to which larger gradients are scaled down in the frozen and the tunable phase. inf: none
+    are. The phase of the inversion has its own bound."""
     perceptual: float = 0.04
     """Weight of the perceptual loss; 0 leaves it out."""
     vgg: Path | None = None
@@ -152,6 +160,7 @@ class TrainOptions(DataOptions):
             lr_frozen=self.lr_frozen,
             lr_tunable=self.lr_tunable,
             crop=self.crop,
+            max_gradient=self.max_gradient,
             validate_every=self.validate_every,
         )
         require_not_negative(
@@ -163,7 +172,7 @@ class TrainOptions(DataOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
-        require_fraction(opaque=self.opaque)
+        require_fraction(opaque=self.opaque, odd=self.odd)
 
     @property
     def split_lists(self) -> SplitLists:
@@ -195,8 +204,10 @@ PRESETS = {
         preset="inversion",
         residual=True,
         epochs_inversion=200,
-        pixel="l1",
+        pixel="psnr",
+        max_gradient=1.0,
         perceptual=0.0,
+        odd=0.1,
         ema=0.999,
     ),
     "quick": TrainOptions(

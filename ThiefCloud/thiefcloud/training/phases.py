@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from thiefcloud.data.batches import Batch
 from thiefcloud.network.base import RemovalNetwork
-from thiefcloud.training.losses import RestorationLoss
+from thiefcloud.training.losses import RestorationLoss, psnr_loss
 from thiefcloud.training.options import TrainOptions
 
-_SMALLEST_ERROR = 6e-5  # mean square, or 42 dB; nothing is to be gained far below it
+_MAX_GRADIENT = 1.0  # in the phase of the inversion
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
@@ -53,7 +53,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         batch=options.batch_inversion,
         lr=options.lr_inversion,
         warm_up=100,
-        max_gradient=1.0,
+        max_gradient=_MAX_GRADIENT,
     )
     frozen = Phase(
         name="frozen",
@@ -62,6 +62,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_frozen,
         batch=options.batch_frozen,
         lr=options.lr_frozen,
+        max_gradient=options.max_gradient,
     )
     tunable = Phase(
         name="tunable",
@@ -70,6 +71,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_tunable,
         batch=options.batch_tunable,
         lr=options.lr_tunable,
+        max_gradient=options.max_gradient,
     )
     return [inversion, frozen, tunable]
 
@@ -93,18 +95,14 @@ def prepare(
     else:
         model.tune_prior()
     if model.inversion is not None:
-        model.inversion.requires_grad_(False)
+        model.inversion.requires_grad_(phase.name == "tunable")
     return model, lambda network, batch: criterion(network(batch[0]), batch[1])
 
 
 def inversion_loss(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Return the mean logarithm of the squared error, which is minus the PSNR over 10.
-
-    So every image counts alike: those under thick cloud, whose error is large, do not decide alone.
-    """
+    """Return the loss of the inversion alone."""
     cloudy, clear = batch
-    error = (part(cloudy).clamp(-0.5, 1.5) - clear).square().mean((1, 2, 3))
-    return {"loss": (error + _SMALLEST_ERROR).log10().mean()}
+    return {"loss": psnr_loss(part(cloudy), clear)}
 
 
 class InversionAlone(nn.Module):

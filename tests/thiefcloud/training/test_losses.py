@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from urllib.error import URLError
 
@@ -10,7 +11,13 @@ from cloudkit.errors import UserError
 from scpm import SCPM
 from thiefcloud import Restoration, ThiefCloud
 from thiefcloud.training import losses
-from thiefcloud.training.losses import PerceptualLoss, PixelLoss, RestorationLoss, load_vgg16
+from thiefcloud.training.losses import (
+    PerceptualLoss,
+    PixelLoss,
+    RestorationLoss,
+    load_vgg16,
+    psnr_loss,
+)
 
 RELU_ENDS = {3: "relu1_2", 8: "relu2_2", 15: "relu3_3"}
 
@@ -33,13 +40,42 @@ def outputs_of(clear: Tensor, *shifts: float) -> Restoration:
 
 @pytest.mark.parametrize(
     ("pixel", "expected"),
-    [("mse", 2.4 * 0.01 + 0.3 * 0.04 + 0.3 * 0.09), ("l1", 2.4 * 0.1 + 0.3 * 0.2 + 0.3 * 0.3)],
+    [
+        ("mse", 2.4 * 0.01 + 0.3 * 0.04 + 0.3 * 0.09),
+        ("l1", 2.4 * 0.1 + 0.3 * 0.2 + 0.3 * 0.3),
+        (
+            "psnr",
+            2.4 * math.log10(0.01006) + 0.3 * math.log10(0.04006) + 0.3 * math.log10(0.09006),
+        ),
+    ],
 )
 def test_pixel_loss_by_hand(pixel: PixelLoss, expected: float) -> None:
     clear = torch.rand(2, 3, 8, 8)
     found = RestorationLoss(pixel)(outputs_of(clear, 0.1, -0.2, 0.3), clear)
     assert set(found) == {"loss"}
     assert found["loss"].item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_what_the_inversion_leaves_has_its_own_term() -> None:
+    clear = torch.rand(2, 3, 8, 8)
+    result = outputs_of(clear, 0.1, -0.2, 0.3)
+    alone = RestorationLoss("l1")(result, clear)["loss"]
+    with_it = RestorationLoss("l1")(result._replace(inverted=clear + 0.5), clear)["loss"]
+    assert (with_it - alone).item() == pytest.approx(0.3 * 0.5, rel=1e-5)
+
+
+def test_the_psnr_loss_weighs_every_image_alike() -> None:
+    clear = torch.rand(2, 3, 8, 8)
+    shifts = torch.tensor([0.01, 0.5]).view(2, 1, 1, 1)
+    step = 1e-3
+    before = psnr_loss(clear + shifts, clear)
+    gains = []
+    for image in range(2):
+        less = shifts.clone()
+        less[image] *= 1 - step
+        gains.append((before - psnr_loss(clear + less, clear)).item())
+    assert gains[0] == pytest.approx(gains[1], rel=0.5)
+    assert psnr_loss(clear + 9, clear).isfinite()
 
 
 def test_perceptual_loss_from_its_definition(vgg: nn.Sequential) -> None:
