@@ -16,7 +16,8 @@ import torch
 
 import thiefcloud
 from cloudkit.errors import UserError
-from cloudkit.imaging.images import find_images, write_image
+from cloudkit.imaging.finding import find_images
+from cloudkit.imaging.images import write_image
 from cloudkit.imaging.pictures import read_picture, write_picture
 from cloudkit.imaging.tiff import TIFF_SUFFIXES
 from cloudkit.processes import join_processes

@@ -11,7 +11,7 @@ from pathlib import Path
 from cloudkit.data.datasets import DATASETS
 from cloudkit.data.splits import blocks_order, hashed_order
 from cloudkit.files import write_text
-from cloudkit.imaging.images import natural_key
+from cloudkit.imaging.finding import natural_key
 from cloudkit.script.command_line import ROOT, parser, run_script
 
 HASHED = "in the order of the SHA-256 of the name are the test set"

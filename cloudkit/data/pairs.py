@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudkit.errors import UserError
-from cloudkit.imaging.images import find_images, natural_key
+from cloudkit.imaging.finding import find_images, natural_key
 
 CLOUDY_FOLDERS = ("cloudy", "cloud", "haze", "hazy", "input")
 CLEAR_FOLDERS = ("clear", "label", "reference", "gt", "target")

@@ -9,7 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
 from cloudkit.data.pairs import DataError, Pair, pair_name
-from cloudkit.imaging.images import SUFFIXES, natural_key
+from cloudkit.imaging.finding import natural_key
+from cloudkit.imaging.images import SUFFIXES
 
 PART_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 UNSPLIT = "whole"  # the only part of a dataset that has no parts

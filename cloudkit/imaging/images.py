@@ -5,8 +5,6 @@ RGB. Files hold uint8 or uint16 pixels, scaled by the largest value of their typ
 [0, 1].
 """
 
-import os
-import re
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -26,42 +24,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 
 class ImageError(UserError):
     """An image file that cannot be used. The message names it."""
-
-
-def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:
-    """Return a sort key that puts "2.png" before "10.png"."""
-    parts = filter(None, re.split(r"(\d+)", name))
-    return tuple((0, int(part)) if part.isdecimal() else (1, part) for part in parts)
-
-
-def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
-    """Find all visible image files in a folder, in natural order of their paths.
-
-    Raises:
-        FileNotFoundError: the folder does not exist, or holds no image.
-        PermissionError: a folder may not be read.
-    """
-    folder = Path(folder)
-    if not folder.is_dir():
-        problem = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise FileNotFoundError(
-            f"{folder} {problem}; expected a folder of images ({', '.join(SUFFIXES)})."
-        )
-
-    found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=_raise):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
-        files = [Path(place, name) for name in names if not name.startswith(".")]
-        found += [path for path in files if path.suffix.lower() in SUFFIXES and path.is_file()]
-    if not found:
-        raise FileNotFoundError(
-            f"{folder} holds no image; expected files ending in {', '.join(SUFFIXES)}."
-        )
-    return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
-
-
-def _raise(error: OSError) -> None:
-    raise error
 
 
 def read_image(path: Path, *, bands: int = 3) -> Tensor:

@@ -13,7 +13,7 @@ from tabulate import tabulate
 
 from cloudkit.errors import UserError
 from cloudkit.files import read_json
-from cloudkit.imaging.images import natural_key
+from cloudkit.imaging.finding import natural_key
 from cloudkit.scoring.collector import SIDES
 from cloudkit.scoring.measures import METRICS
 from cloudkit.scoring.tables import format_interval, format_value

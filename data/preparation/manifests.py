@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from cloudkit.data.pairs import DataError
 from cloudkit.files import write_text
-from cloudkit.imaging.images import natural_key
+from cloudkit.imaging.finding import natural_key
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import scpm
 from cloudkit.checkpoints import read_file
 from cloudkit.errors import UserError
-from cloudkit.imaging.images import natural_key
+from cloudkit.imaging.finding import natural_key
 from prior_ablation.options import KINDS, AblationOptions, Kind
 
 _WITHOUT_WEIGHTS = {

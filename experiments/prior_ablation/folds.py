@@ -9,7 +9,7 @@ from cloudkit.data.pairs import DataError, match_pairs
 from cloudkit.data.splits import UNSPLIT, read_names
 from cloudkit.errors import UserError
 from cloudkit.files import write_text
-from cloudkit.imaging.images import natural_key
+from cloudkit.imaging.finding import natural_key
 
 TRAIN_LIST, TEST_LIST = "train.txt", "test.txt"
 

@@ -1,23 +1,21 @@
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
 import torch
 
+from cloudkit.imaging.finding import find_images
 from cloudkit.imaging.images import (
     ImageError,
     decode,
-    find_images,
-    natural_key,
     read_image,
     read_unit,
     to_unit,
     write_image,
 )
-from tests.helpers import noise, random_pixels, touch
+from tests.helpers import noise, random_pixels
 
 DTYPES = {8: np.uint8, 16: np.uint16}
 
@@ -159,38 +157,6 @@ def test_permissions_of_written_files_follow_the_umask(tmp_path: Path) -> None:
     assert (tmp_path / "deep" / "down" / "a.png").stat().st_mode & 0o777 == 0o640
 
 
-def test_natural_order() -> None:
-    ordered = ["", "9", "9b", "10", "a", "a9", "a9z2", "a9z10", "a10"]
-    assert sorted(sorted(ordered), key=natural_key) == ordered
-
-
-def test_images_are_found_in_natural_order(tmp_path: Path) -> None:
-    touch(tmp_path, ["10.png", "9.JPG", "notes.txt", ".hidden.png", "b.tiff"])
-    touch(tmp_path / "sub", ["1.bmp"])
-    touch(tmp_path / ".cache", ["2.png"])
-    (tmp_path / "folder.png").mkdir()
-
-    direct = [tmp_path / name for name in ("9.JPG", "10.png", "b.tiff")]
-    assert find_images(tmp_path, recursive=False) == direct
-    assert find_images(tmp_path) == [*direct, tmp_path / "sub" / "1.bmp"]
-
-
-def test_a_folder_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    touch(tmp_path, ["1.png"])
-    touch(tmp_path / "locked", ["2.png"])
-    scan = os.scandir
-
-    def guarded(path: str) -> Any:
-        if Path(path).name == "locked":
-            raise PermissionError(13, "Permission denied", path)
-        return scan(path)
-
-    monkeypatch.setattr(os, "scandir", guarded)  # real permissions do not stop root
-    with pytest.raises(PermissionError, match="locked"):
-        find_images(tmp_path)
-    assert len(find_images(tmp_path, recursive=False)) == 1
-
-
 def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_image(tmp_path / "1.png", noise())
 
@@ -200,21 +166,6 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("cloudkit.imaging.images._is_deep_colour_png", denied)
     with pytest.raises(ImageError, match=r"1\.png may not be read \(permission denied\)"):
         read_image(tmp_path / "1.png")
-
-
-def test_images_are_found_below_a_hidden_folder(tmp_path: Path) -> None:
-    touch(tmp_path / ".data", ["1.png"])
-    assert len(find_images(tmp_path / ".data")) == 1
-
-
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [(".", "holds no image"), ("x", "does not exist"), ("notes.txt", "is a file")],
-)
-def test_folders_without_images_are_rejected(tmp_path: Path, folder: str, message: str) -> None:
-    touch(tmp_path, ["notes.txt"])
-    with pytest.raises(FileNotFoundError, match=message):
-        find_images(tmp_path / folder)
 
 
 @pytest.mark.skipif(
