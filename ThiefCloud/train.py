@@ -52,9 +52,7 @@ from thiefcloud.training.start import describe_start, new_model, options_in_forc
 
 def main(options: TrainOptions) -> None:
     """Train all phases, validating and saving every `validate_every` epochs."""
-    with join_processes(options.device) as processes:
-        run = Run(options, OUT, processes)
-
+    with join_processes(options.device) as processes, Run(options, OUT, processes) as run:
         # Find the images. Read those of validation once, so that a damaged one shows now.
         data = open_data(options)
         data.require("train")
@@ -100,7 +98,6 @@ def main(options: TrainOptions) -> None:
             train_phase(phases[number], options, trainer, crops, criterion, data.val, run)
             trainer.progress.phase, trainer.progress.epoch = number + 1, 0
 
-        run.close()
         if processes.is_main:
             print(f"best validation PSNR {trainer.progress.best:.2f} dB: {run.best}")
 

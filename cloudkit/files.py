@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+UNFINISHED = ".part-"  # in the names of files and folders that are still being written
 
 
 def write_text(path: Path, text: str) -> None:
@@ -40,7 +43,8 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         OSError: the folder cannot be written or the disk is full; the old file is untouched.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
+    prefix = f".{path.stem[:40]}{UNFINISHED}"  # cut, because systems limit the length of names
+    handle, name = tempfile.mkstemp(prefix=prefix, suffix=path.suffix, dir=path.parent)
     os.close(handle)
     temporary = Path(name)
     try:
@@ -53,6 +57,15 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a killed process was writing directly into a folder. None may write there now."""
+    for path in folder.glob(f".*{UNFINISHED}*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _umask() -> int:

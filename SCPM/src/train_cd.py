@@ -43,9 +43,7 @@ from scpm.scoring import score_thickness
 
 def main(options: PriorTrainOptions) -> None:
     """Train, validating and saving every `save_every` steps."""
-    with join_processes(options.device) as processes:
-        run = Run(options, OUT, processes)
-
+    with join_processes(options.device) as processes, Run(options, OUT, processes) as run:
         # Build the network.
         torch.manual_seed(options.seed)
         model = scpm.load(options.pretrained) if options.pretrained else SCPM()
@@ -90,7 +88,6 @@ def main(options: PriorTrainOptions) -> None:
             )
             finish_steps(trainer, run, data.val, losses)
 
-        run.close()
         if processes.is_main:
             print(f"best validation MAE {-progress.best:.4f}: {run.best}")
 

@@ -2,19 +2,19 @@
 
 import dataclasses
 import json
-import os
 import types
 import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import tyro
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
 from cloudkit.errors import UserError
-from cloudkit.files import write_json, write_text
+from cloudkit.files import remove_leftovers, write_json, write_text
+from cloudkit.folders import FolderLock, require_folder
 from cloudkit.processes import Processes
 from cloudkit.script.command_line import peek, plain
 from cloudkit.training.trainer import Trainer
@@ -34,7 +34,8 @@ _SOURCES = (
 class Run:
     """A training run: its folder, and the run in it that --resume goes on with.
 
-    Nothing is written before `open`, so that an error until then changes nothing.
+    Nothing is written before `open`, so that an error until then changes nothing. From `open` to
+    `close` no other process can open the folder; `with` closes the run after an error, too.
 
     Args:
         options: the run's options, a dataclass with the fields `out` and `resume`.
@@ -42,8 +43,8 @@ class Run:
         processes: the processes. Only the main one writes.
 
     Raises:
-        UserError: the folder cannot be used. It holds a run and `resume` is false, or it has no
-            state to go on from and `resume` is true.
+        UserError: the folder cannot be used. Another process writes into it, or it holds a run and
+            `resume` is false, or it has no state to go on from and `resume` is true.
     """
 
     def __init__(self, options: Any, default: Path, processes: Processes) -> None:
@@ -51,9 +52,20 @@ class Run:
         self.is_default = options.out is None
         self.path = Path(options.out or default).resolve()
         self._writer: SummaryWriter | None = None
+        self._lock = FolderLock(self.path)
         if processes.is_main:  # the others might look after the main process has made the folder
+            require_folder(self.path)
+            self._lock.require_free()
             self._check()
         self.goes_on = options.resume and self.last.exists()
+
+    def __enter__(self) -> Self:
+        """Return the run."""
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Close the run."""
+        self.close()
 
     @property
     def last(self) -> Path:
@@ -77,11 +89,15 @@ class Run:
             UserError: as when the run was made.
         """
         if self.processes.is_main:
+            self._lock.acquire()
             self._check()  # again, because another run may have begun there since
             if not self.options.resume and self._holds_run():
-                print(f"the earlier run is kept as {_move_aside(self.path)}")
-            self.path.mkdir(parents=True, exist_ok=True)
-            self._remove_leftovers()
+                kept = _free_name(self.path)
+                self._lock.move_away(kept)
+                print(f"the earlier run is kept as {kept}")
+                self._lock = FolderLock(self.path)
+                self._lock.acquire()
+            remove_leftovers(self.path)
             write_json(self.path / OPTIONS_FILE, plain(self.options))
         self.processes.barrier()
 
@@ -115,22 +131,14 @@ class Run:
         write_text(self.path / HISTORY, f"[\n{records}\n]\n")
 
     def close(self) -> None:
-        """Finish the TensorBoard file."""
+        """Finish the TensorBoard file, and let other processes write into the folder."""
         if self._writer is not None:
             self._writer.close()
+            self._writer = None
+        self._lock.release()
 
     def _check(self) -> None:
         folder = self.path
-        there = next(path for path in (folder, *folder.parents) if path.exists())
-        if not there.is_dir():
-            raise UserError(
-                f"--out {folder} cannot be a folder: {there} is a file, expected a folder to write "
-                "the run to."
-            )
-        if not os.access(there, os.W_OK):
-            raise UserError(
-                f"--out {folder} cannot be written to: {there} is read-only; name another folder."
-            )
         if not self.is_default and not self.options.resume and self._holds_run():
             raise UserError(
                 f"{folder} holds a run already; go on with it by --resume, or name another folder "
@@ -145,12 +153,6 @@ class Run:
 
     def _holds_run(self) -> bool:
         return (self.path / OPTIONS_FILE).exists()
-
-    def _remove_leftovers(self) -> None:
-        """Remove half-written files of a run that was killed while saving."""
-        for name in (OPTIONS_FILE, HISTORY, LAST, BEST):
-            for leftover in self.path.glob(f".{Path(name).stem}-*"):
-                leftover.unlink()
 
 
 def training_parser(
@@ -225,11 +227,10 @@ def _has_saved(history: Path) -> bool:
         return True
 
 
-def _move_aside(folder: Path) -> Path:
+def _free_name(folder: Path) -> Path:
     number = 1
     while (target := folder.with_name(f"{folder.name}-{number}")).exists():
         number += 1
-    folder.rename(target)
     return target
 
 

@@ -113,14 +113,38 @@ def test_the_default_folder_is_moved_aside(
         run = open_run(None, tmp_path / "scpm")
         assert run.path == tmp_path / "scpm"
         run.last.write_text(str(number))
+        run.close()
     assert "kept as" in capsys.readouterr().out
     found = {path.name: (path / "last.pt").read_text() for path in tmp_path.iterdir()}
     assert found == {"scpm": "2", "scpm-1": "0", "scpm-2": "1"}
 
 
+@pytest.mark.parametrize(("out", "resume"), [(None, False), ("run", True), ("run", False)])
+def test_one_process_at_a_time_writes_a_run(
+    tmp_path: Path, out: str | None, resume: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Neither does the folder move, nor is a file in it touched."""
+    folder, default = None if out is None else tmp_path / out, tmp_path / "run"
+    late = make_run(folder, default, resume=resume)
+    first = open_run(folder, default)
+    before = {path.name: path.read_bytes() for path in first.path.iterdir()}
+
+    for begin in (late.open, lambda: make_run(folder, default, resume=resume)):
+        with pytest.raises(
+            UserError, match=rf"run is in use by process {os.getpid()} on \S+ since"
+        ):
+            begin()
+    assert {path.name: path.read_bytes() for path in first.path.iterdir()} == before
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+    first.close()
+    assert [path.name for path in first.path.iterdir()] == ["options.json"]
+    open_run(folder, default, resume=True).close()
+
+
 def test_half_written_files_of_a_killed_run_are_removed(tmp_path: Path) -> None:
     open_run(tmp_path / "run", tmp_path)
-    leftover, kept = tmp_path / "run" / ".last-abc.pt", tmp_path / "run" / "last.pt"
+    leftover, kept = tmp_path / "run" / ".last.part-abc.pt", tmp_path / "run" / "last.pt"
     leftover.touch()
     kept.touch()
     open_run(tmp_path / "run", tmp_path, resume=True)
@@ -132,7 +156,7 @@ def test_nothing_is_written_before_the_run_is_opened(tmp_path: Path) -> None:
     make_run(tmp_path / "new" / "run", tmp_path)
     make_run(None, tmp_path / "default")
     open_run(tmp_path / "run", tmp_path)
-    leftover = tmp_path / "run" / ".last-abc.pt"
+    leftover = tmp_path / "run" / ".last.part-abc.pt"
     leftover.touch()
     make_run(tmp_path / "run", tmp_path, resume=True)
     assert leftover.exists()
@@ -150,8 +174,11 @@ def test_only_a_run_with_a_state_goes_on(tmp_path: Path) -> None:
     first.progress.step = 7
     run = open_run(tmp_path / "run", tmp_path)
     assert not run.goes_on
-    assert not make_run(tmp_path / "run", tmp_path, resume=True).goes_on  # killed before it saved
+    run.close()
+    run = make_run(tmp_path / "run", tmp_path, resume=True)
+    assert not run.goes_on  # killed before it saved
     first.save_last(run.last)
+    run.close()
 
     again, anew = trainer(), trainer()
     run = make_run(tmp_path / "run", tmp_path, resume=True)
