@@ -11,13 +11,13 @@ import sys
 
 from cloudkit.errors import UserError
 from cloudkit.scoring.comparison import find_doubts, read_results, render
-from cloudkit.script.command_line import parser, run_script
+from cloudkit.script.command_line import expand, parser, run_script
 from thiefcloud.inference.options import CompareOptions
 
 
 def main(options: CompareOptions) -> None:
     """Print the table, and warnings about numbers that do not compare."""
-    results = read_results(options.files)
+    results = read_results(expand(options.files))
     if options.protocol != "all":
         results = [result for result in results if result.protocol == options.protocol]
     if not results:

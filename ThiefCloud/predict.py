@@ -6,9 +6,12 @@
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
 
 Images keep their size, their bit depth, gray or alpha, black rims, and their place on Earth
-(GeoTIFF). Folders keep their structure. Files already there are replaced.
+(GeoTIFF). Folders keep their structure. Files already there are replaced. Images of one name, as
+a.jpg and a.tif, become a_jpg.png and a_tif.tif. Images that cannot be used are named at the end;
+the exit status is then 2.
 """
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,13 +19,14 @@ import torch
 
 import thiefcloud
 from cloudkit.errors import UserError
-from cloudkit.imaging.finding import find_images
+from cloudkit.folders import require_folder, writing_to
+from cloudkit.imaging.finding import distinct_stems, find_images
 from cloudkit.imaging.images import write_image
 from cloudkit.imaging.pictures import read_picture, write_picture
 from cloudkit.imaging.tiff import TIFF_SUFFIXES
 from cloudkit.processes import join_processes
-from cloudkit.progress import progress_bar
-from cloudkit.script.command_line import parser, run_script
+from cloudkit.script.command_line import expand, parser, run_script
+from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
 from scpm import SCPM
 from thiefcloud import RemovalNetwork
 from thiefcloud.inference.options import PredictOptions
@@ -32,6 +36,7 @@ def main(options: PredictOptions) -> None:
     """Restore every image; name those that cannot be read at the end."""
     with join_processes(options.device) as processes:
         # Plan the files and load the network.
+        require_folder(options.out)
         jobs = plan(options.inputs, options.out, thickness=options.thickness)
         model = thiefcloud.load(options.checkpoint).to(processes.device)
         if options.thickness and not isinstance(model.prior, SCPM):
@@ -41,34 +46,33 @@ def main(options: PredictOptions) -> None:
             )
 
         # Restore. No process may write before all have planned, because plans depend on files.
-        processes.barrier()
-        errors = []
-        for source, target in progress_bar(
-            processes.split(jobs), desc="restoring", unit="image", show=processes.is_main
-        ):
-            errors.append(restore_file(model, source, target, options))
-        errors = processes.gather(errors)
+        parts = {target.parent for _, target in jobs}
+        with writing_to(options.out, processes, parts=parts):
+            processes.barrier()
+            outcomes = for_each_image(
+                jobs,
+                lambda job: restore_file(model, *job, options),
+                processes,
+                title="restoring",
+                name=lambda job: job[0],
+            )
 
     # Report.
     if processes.is_main:
-        failures = [error for error in errors if error is not None]
-        print(f"{len(jobs) - len(failures)} of {len(jobs)} images restored to {options.out}")
-        if failures:
-            raise UserError("these were left out:\n  " + "\n  ".join(failures))
+        restored = [outcome for outcome in outcomes if not isinstance(outcome, LeftOut)]
+        print(f"{len(restored)} of {len(jobs)} images restored to {options.out}")
+        refuse_left_out(outcomes)
 
 
 def restore_file(
     model: RemovalNetwork, source: Path, target: Path, options: PredictOptions
-) -> str | None:
+) -> None:
     """Restore one image.
 
-    Returns:
-        The error if the image cannot be read, else None.
+    Raises:
+        UserError: the image cannot be used.
     """
-    try:
-        picture = read_picture(source, peak=options.peak)
-    except UserError as error:
-        return str(error)
+    picture = read_picture(source, peak=options.peak)
     image = picture.image.to(next(model.parameters()).device)
     restored, thickness = thiefcloud.restore_and_detect(model, image, flips=options.flips)
 
@@ -77,7 +81,6 @@ def restore_file(
     write_picture(target, picture, restored.cpu())
     if options.thickness:
         write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
-    return None
 
 
 def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
@@ -87,22 +90,26 @@ def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Pa
         UserError: an input is missing, two images would share a file, or a file would replace an
             input.
     """
-    jobs: list[tuple[Path, Path]] = []
-    out = out.resolve()
-    for given in inputs:
+    out = _real(out)
+    found: dict[Path, Path] = {}  # each image and its place below the folder that was given
+    for given in expand(inputs):
         if given.is_dir():
             for path in find_images(given):
-                if not path.resolve().is_relative_to(out):
-                    jobs.append((path, _output(out / path.relative_to(given))))
+                if not _real(path).is_relative_to(out):
+                    found[path] = path.relative_to(given)
         elif given.is_file():
-            jobs.append((given, _output(out / given.name)))
+            found[given] = Path(given.name)
         else:
             raise UserError(f"there is no image or folder {given}.")
-    if not jobs:
+    if not found:
         raise UserError(f"there is no image to restore but those in {out}, where results go.")
 
+    jobs: list[tuple[Path, Path]] = []
+    for (path, place), stem in zip(found.items(), distinct_stems(list(found)), strict=True):
+        jobs.append((path, _output(out / place.with_name(stem + path.suffix))))
+
     # Names are compared without suffix, because formats may change.
-    sources = {source.resolve().with_suffix("") for source, _ in jobs}
+    sources = {_real(source).with_suffix("") for source, _ in jobs}
     writers: dict[Path, Path] = {}
     for source, target in jobs:
         names = [target.with_suffix("")]
@@ -121,6 +128,11 @@ def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Pa
                 )
             writers[name] = source
     return jobs
+
+
+def _real(path: Path) -> Path:
+    """Return the path without links. Unlike `Path.resolve`, this takes links that form a cycle."""
+    return Path(os.path.realpath(path))
 
 
 def _output(path: Path) -> Path:

@@ -11,7 +11,8 @@ without training. The last uses two GPUs, with equal results.
 
 The folder --out gets metrics.json, metrics.csv, restored/NAME.png, panels/NAME.png (cloudy,
 thickness, restored, clear), and the first panels as overview.png. Scores are those of the method's
-output before it is rounded to 8 bits for the file.
+output before it is rounded to 8 bits for the file. If an image cannot be used, all such images are
+named and no scores are written, because scores of fewer images do not compare.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,19 +23,20 @@ from torch import Tensor
 
 import thiefcloud
 from cloudkit.data.pairs import images_by_pair
-from cloudkit.data.scenes import Scene, check_scenes
+from cloudkit.data.scenes import Scene, Scenes, check_scenes
 from cloudkit.data.splits import UNSPLIT, find_listed
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
+from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import check_same_size, read_unit, write_image
 from cloudkit.imaging.panels import side_by_side, stacked
 from cloudkit.processes import Processes, join_processes
-from cloudkit.progress import progress_bar
 from cloudkit.scoring.collector import Collector
 from cloudkit.scoring.results import read_scores, summarise, versus, write_scores
 from cloudkit.scoring.tables import image_table, mean_table, metric_lines, versus_lines
 from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import SAMPLE, parser, run_script
+from cloudkit.script.each_image import for_each_image, refuse_left_out
 from scpm import SCPM
 from thiefcloud.baselines.dark_channel import remove_haze
 from thiefcloud.data.datasets import open_data
@@ -49,6 +51,7 @@ def main(options: TestOptions) -> None:
     """Restore and score every test image, then write and print the scores."""
     with join_processes(options.device) as processes:
         # Open the images.
+        require_folder(options.out)
         data = open_data(options)
         data.require("test")
         scenes = data.test
@@ -79,25 +82,27 @@ def main(options: TestOptions) -> None:
                 print("these are the sample chips; name a dataset with --dataset NAME --root DIR")
 
         # Restore and score. No process may write before all have checked their images.
-        processes.barrier()
-        panels = score_images(options, scenes, method, collector, processes)
-        if not processes.is_main:
-            return
+        parts = [options.out / "restored", options.out / "panels"]
+        with writing_to(options.out, processes, parts=parts):
+            processes.barrier()
+            panels = score_images(options, scenes, method, collector, processes)
+            if not processes.is_main:
+                return
 
-        # Write and print the scores.
-        report(options, collector, duplicates)
-        if panels:
-            write_image(options.out / "overview.png", stacked(panels))
-        if options.versus:
-            differences = versus(collector.rows, options.versus, other)
-            write_json(options.out / "versus.json", differences)
-            print(*versus_lines(differences), sep="\n")
-        print(f"written to {options.out}")
+            # Write and print the scores.
+            report(options, collector, duplicates)
+            if panels:
+                write_image(options.out / "overview.png", stacked(panels))
+            if options.versus:
+                differences = versus(collector.rows, options.versus, other)
+                write_json(options.out / "versus.json", differences)
+                print(*versus_lines(differences), sep="\n")
+            print(f"written to {options.out}")
 
 
 def score_images(
     options: TestOptions,
-    scenes: Sequence[Scene],
+    scenes: Scenes,
     method: Method,
     collector: Collector,
     processes: Processes,
@@ -106,10 +111,12 @@ def score_images(
 
     Returns:
         The panels of the first images.
+
+    Raises:
+        UserError: an image cannot be restored. Scores of fewer images would not compare.
     """
-    overview: list[Tensor | None] = []
-    indices = processes.split(range(len(scenes)))
-    for index in progress_bar(indices, desc="scoring", unit="image", show=processes.is_main):
+
+    def score(index: int) -> Tensor | None:
         scene = scenes[index]
         restored, thickness = method(scene)
         collector.add(scene, restored)
@@ -127,10 +134,20 @@ def score_images(
                 }
             )
             write_image(options.out / "panels" / f"{scene.name}.png", panel)
-        overview.append(panel if index < OVERVIEW_ROWS else None)
+        return panel if index < OVERVIEW_ROWS else None
 
+    outcomes = for_each_image(
+        range(len(scenes)),
+        score,
+        processes,
+        title="scoring",
+        name=lambda index: scenes.names[index],
+    )
+    if processes.is_main:
+        refuse_left_out(outcomes, title="no scores are written, because these were left out")
+    processes.barrier()  # the others end here, after the main process has named the images
     collector.gather(processes)
-    return [panel for panel in processes.gather(overview) if panel is not None]
+    return [outcome for outcome in outcomes if isinstance(outcome, Tensor)]
 
 
 def report(options: TestOptions, collector: Collector, duplicates: Sequence[str]) -> None:

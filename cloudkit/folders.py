@@ -13,7 +13,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from cloudkit.errors import UserError
-from cloudkit.files import remove_leftovers, write_json
+from cloudkit.files import UNFINISHED, remove_leftovers, write_json
 from cloudkit.processes import Processes
 
 BEAT = 10.0  # seconds between two signs of life of a writer
@@ -182,6 +182,17 @@ def require_folder(out: Path) -> None:
         raise UserError(
             f"--out {out} cannot be written to: {there} is read-only; name another folder."
         )
+
+
+def is_empty(folder: Path) -> bool:
+    """Return True for a folder without files but locks and what a killed process left."""
+    if not folder.exists():
+        return True
+    lock = FolderLock(folder)
+    for path in folder.iterdir():
+        if path not in (lock.lock_file, lock.holder_file) and UNFINISHED not in path.name:
+            return False
+    return True
 
 
 @contextmanager

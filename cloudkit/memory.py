@@ -1,7 +1,10 @@
 """Memory layout of networks, memory that the process keeps, and transfer to a GPU."""
 
 import ctypes
+import errno
+import gc
 import platform
+import re
 from typing import TypeVar
 
 import torch
@@ -10,6 +13,13 @@ from torch import Tensor, nn
 Network = TypeVar("Network", bound=nn.Module)
 _M_MMAP_THRESHOLD, _M_TRIM_THRESHOLD = -3, -1  # options of glibc's mallopt
 _KEEP = (2**30, 2**31 - 1)  # bytes: largest kept piece, largest kept total
+# Parts of the messages of allocators that raise a plain RuntimeError: those of PyTorch on CPUs
+# (Linux, Windows), CUDA and its libraries, Metal, oneDNN, C++.
+_OUT_OF_MEMORY = re.compile(
+    "DefaultCPUAllocator|allocate memory|not enough memory|out of memory|ALLOC_FAILED|"
+    "Invalid buffer size|could not create a (memory|primitive)|could not execute|bad_alloc|"
+    "can't start new thread"
+)
 _GLIBC_DEFAULT = (2**25, 2**26)  # the most that glibc's own adaptation reaches
 
 
@@ -39,6 +49,27 @@ def keep_freed_memory(keep: bool = True) -> None:
         piece, total = _KEEP if keep else _GLIBC_DEFAULT
         libc.mallopt(_M_MMAP_THRESHOLD, piece)
         libc.mallopt(_M_TRIM_THRESHOLD, total)
+
+
+def memory_error(error: BaseException) -> BaseException | None:
+    """Return the error, or one that it came from, that says that memory was refused; else None."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, MemoryError | torch.OutOfMemoryError):
+            return cause
+        if isinstance(cause, OSError) and cause.errno == errno.ENOMEM:
+            return cause
+        if isinstance(cause, RuntimeError) and _OUT_OF_MEMORY.search(str(cause)):
+            return cause
+        cause = cause.__cause__
+    return None
+
+
+def free_memory() -> None:
+    """Free what nothing uses any more, after an image that was too large."""
+    gc.collect()
+    if torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

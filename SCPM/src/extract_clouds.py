@@ -10,7 +10,8 @@ With --fields runs/clouds, train_cd.py, train.py and simulate.py take some shape
 A pair is used on these conditions. Its cloud is thin enough to show the ground, and thick enough
 to be told from noise. The rest of the image did not change. The map does not repeat the ground.
 Each pair gives NAME.png, 16-bit gray, 65535 is opaque. Name the training part of a dataset with
---split, so that clouds of test images are not learned.
+--split, so that clouds of test images are not learned. Pairs that cannot be used are named at the
+end; the exit status is then 2.
 """
 
 from dataclasses import dataclass
@@ -24,11 +25,13 @@ from cloudkit.data.scenes import PairScenes, Scene
 from cloudkit.data.splits import SplitLists
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
+from cloudkit.folders import is_empty, require_folder, writing_to
 from cloudkit.imaging.images import write_image
-from cloudkit.progress import progress_bar
+from cloudkit.processes import Processes
 from cloudkit.scoring.metrics import correlation
 from cloudkit.script.checks import require_apart, require_fraction, require_positive
 from cloudkit.script.command_line import RUNS, parser, plain, run_script
+from cloudkit.script.each_image import for_each_image, refuse_left_out
 from scpm.simulation.opacity import estimate_opacity, smoothed
 
 WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
@@ -72,28 +75,42 @@ class ExtractOptions:
 
 def main(options: ExtractOptions) -> None:
     """Write the opacity map of each pair that shows a thin cloud."""
+    require_folder(options.out)
     require_apart(options.out, options.root)
     splits = find_pairs(options.dataset, options.root, SplitLists(split=options.split))
     scenes = PairScenes(splits.train + splits.val)
-    if options.out.exists() and any(options.out.iterdir()):
-        raise UserError(f"{options.out} is not empty; choose another --out.")
 
-    written = 0
-    for index in progress_bar(range(len(scenes)), desc="extracting", unit="pair"):
-        scene = scenes[index]
-        opacity = estimate_opacity(scene.cloudy, scene.truth, window=WINDOW)
-        if is_thin_cloud(scene, opacity, options):
-            write_image(options.out / f"{scene.name}.png", opacity, bits=16)
-            written += 1
+    with writing_to(options.out):
+        if not is_empty(options.out):
+            raise UserError(f"{options.out} is not empty; choose another --out.")
+        outcomes = for_each_image(
+            range(len(scenes)),
+            lambda index: extract(scenes[index], options),
+            Processes(0, 1, torch.device("cpu")),
+            title="extracting",
+            name=lambda index: scenes.names[index],
+        )
+        written = outcomes.count(True)
+        if written:
+            write_json(options.out / "options.json", plain(options))
 
+    print(splits.note)
+    print(f"{written} of {len(scenes)} pairs show a thin cloud; their opacity is in {options.out}")
+    refuse_left_out(outcomes)
     if not written:
         raise UserError(
             f"none of {len(scenes)} pairs shows a thin cloud; lower --likeness or --opacity, or "
             "name other pairs."
         )
-    write_json(options.out / "options.json", plain(options))
-    print(splits.note)
-    print(f"{written} of {len(scenes)} pairs show a thin cloud; their opacity is in {options.out}")
+
+
+def extract(scene: Scene, options: ExtractOptions) -> bool:
+    """Write the opacity map of a pair if it shows a thin cloud, and tell whether it does."""
+    opacity = estimate_opacity(scene.cloudy, scene.truth, window=WINDOW)
+    if not is_thin_cloud(scene, opacity, options):
+        return False
+    write_image(options.out / f"{scene.name}.png", opacity, bits=16)
+    return True
 
 
 def is_thin_cloud(scene: Scene, opacity: Tensor, options: ExtractOptions) -> bool:

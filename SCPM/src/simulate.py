@@ -11,7 +11,8 @@
 
 Every image gives three files of one name: cloudy/NAME.png and clear/NAME.png (8 bit), and
 thickness/NAME.png (16-bit gray, 65535 is opaque). train_cd.py takes the folder as --pairs. It is
-also a dataset of (cloudy, clear) pairs.
+also a dataset of (cloudy, clear) pairs. Images that cannot be used are named at the end; the exit
+status is then 2. They change nothing about the clouds of the others.
 """
 
 import shutil
@@ -24,12 +25,13 @@ from pathlib import Path
 from cloudkit.data.pairs import named_images
 from cloudkit.data.sampling import SampleIndex
 from cloudkit.errors import UserError
-from cloudkit.files import write_json
+from cloudkit.files import UNFINISHED, write_json
+from cloudkit.folders import is_empty, require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
-from cloudkit.processes import choose_device
-from cloudkit.progress import progress_bar
+from cloudkit.processes import Processes, choose_device
 from cloudkit.script.checks import require_not_negative, require_positive
 from cloudkit.script.command_line import RUNS, SAMPLE, parser, plain, run_script
+from cloudkit.script.each_image import for_each_image, refuse_left_out
 from scpm import CloudOptions
 from scpm.data import simulator
 from scpm.options import Backend, check_clouds
@@ -81,34 +83,48 @@ class SimulateOptions:
 
 
 def main(options: SimulateOptions) -> None:
-    """Simulate, and write to the folder only if everything succeeds."""
+    """Simulate, and write to the folder only when all images are done."""
     device = choose_device(options.device)
     simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
-    files = named_images(options.clear)
+    files = list(named_images(options.clear).items())
+    require_folder(options.out)
     _check_free(options.out, overwrite=options.overwrite)
 
-    with _all_or_nothing(options.out) as folder:
-        for index, (name, path) in enumerate(
-            progress_bar(files.items(), desc="simulating", unit="image")
-        ):
-            clear = read_unit(path).to(device)
-            for copy in range(options.copies):
-                seed = SampleIndex(index, (options.seed, copy, index)).seed()
-                clouds = simulate(clear[None], [seed])
+    def write_copies(number: int, folder: Path) -> None:
+        name, path = files[number]
+        clear = read_unit(path).to(device)
+        for copy in range(options.copies):
+            seed = SampleIndex(number, (options.seed, copy, number)).seed()
+            clouds = simulate(clear[None], [seed])
 
-                file = f"{name}_{copy + 1}.png" if options.copies > 1 else f"{name}.png"
-                write_image(folder / "cloudy" / file, clouds.cloudy[0])
-                write_image(folder / "thickness" / file, clouds.thickness[0], bits=16)
-                write_image(folder / "clear" / file, clear)
-        write_json(folder / "options.json", plain(options))
+            file = f"{name}_{copy + 1}.png" if options.copies > 1 else f"{name}.png"
+            write_image(folder / "cloudy" / file, clouds.cloudy[0])
+            write_image(folder / "thickness" / file, clouds.thickness[0], bits=16)
+            write_image(folder / "clear" / file, clear)
 
-    count = len(files) * options.copies
+    with writing_to(options.out):
+        _check_free(options.out, overwrite=options.overwrite)  # another process may have ended
+        with _all_or_nothing(options.out) as folder:
+            outcomes = for_each_image(
+                range(len(files)),
+                lambda number: write_copies(number, folder),
+                Processes(0, 1, device),
+                title="simulating",
+                name=lambda number: files[number][1],
+            )
+            done = outcomes.count(None)
+            if not done:
+                refuse_left_out(outcomes, title="nothing is written, because all were left out")
+            write_json(folder / "options.json", plain(options))
+
+    count = done * options.copies
     print(f"{count} cloudy images, their thickness and the clear images are in {options.out}")
+    refuse_left_out(outcomes)
 
 
 def _check_free(out: Path, *, overwrite: bool) -> None:
     """Raise UserError if writing to `out` would delete other files or mix with them."""
-    if not out.exists() or not any(out.iterdir()):
+    if is_empty(out):
         return
     if not overwrite:
         raise UserError(
@@ -124,16 +140,14 @@ def _check_free(out: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def _all_or_nothing(out: Path) -> Iterator[Path]:
-    """Make a folder beside `out`, and move its content to `out` at the end.
+    """Make a hidden folder in `out`, and move its content to `out` at the end.
 
-    After an error the folder is deleted, and `out` is unchanged.
+    After an error the folder is deleted, and the rest of `out` is unchanged.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    staging = Path(tempfile.mkdtemp(prefix=f".simulated{UNFINISHED}", dir=out))
     try:
         yield staging
 
-        out.mkdir(exist_ok=True)
         for name in WRITTEN:
             old = out / name
             if old.is_dir():

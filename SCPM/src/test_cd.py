@@ -8,6 +8,8 @@
 
 The folder --out gets thickness/NAME.png (16-bit gray, 0 clear, 65535 opaque). With true maps it
 also gets metrics.json (MAE, correlation) and panels/NAME.png (cloudy, thickness, true thickness).
+Images that cannot be used are named at the end; the exit status is then 2, and no metrics.json is
+written, because a mean over fewer images does not compare.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +22,12 @@ from cloudkit.data.datasets import find_clear
 from cloudkit.data.pairs import DataError, named_images
 from cloudkit.data.scenes import PairScenes, Scenes
 from cloudkit.files import write_json
+from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import join_processes
-from cloudkit.progress import progress_bar
 from cloudkit.script.command_line import SAMPLE, format_table, parser, run_script
+from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
 from scpm import SCPM
 from scpm.data import SimulatedScenes, find_thickness_pairs, simulator
 from scpm.options import PriorTestOptions
@@ -38,29 +41,25 @@ def main(options: PriorTestOptions) -> None:
     """Detect the thickness in every image; score it if it is known."""
     with join_processes(options.device) as processes:
         # Load the network and open the images.
+        require_folder(options.out)
         model = scpm.load(options.checkpoint).to(processes.device)
         names, read, notes = open_images(options)
         if processes.is_main:
             print(f"checkpoint: {options.checkpoint}", *notes, sep="\n")
 
         # Detect. No process may write before all have opened their images.
-        processes.barrier()
-        scores = []
-        indices = processes.split(range(len(names)))
-        for index in progress_bar(indices, desc="detecting", unit="image", show=processes.is_main):
-            cloudy, truth = read(index)
-            scores.append(detect_one(model, names[index], cloudy, truth, options.out))
-        scores = processes.gather(scores)
-
-        # Report.
-        if processes.is_main:
-            known = {}
-            for name, errors in zip(names, scores, strict=True):
-                if errors is not None:
-                    known[name] = errors
-            if known:
-                report(options, known)
-            print(f"written to {options.out}")
+        parts = [options.out / "thickness", options.out / "panels"]
+        with writing_to(options.out, processes, parts=parts):
+            processes.barrier()
+            scores = for_each_image(
+                range(len(names)),
+                lambda index: detect_one(model, names[index], *read(index), options.out),
+                processes,
+                title="detecting",
+                name=lambda index: names[index],
+            )
+            if processes.is_main:
+                report(options, names, scores)
 
 
 def detect_one(
@@ -117,7 +116,29 @@ def open_images(options: PriorTestOptions) -> tuple[Sequence[str], Reader, list[
     return scenes.names, read, notes
 
 
-def report(options: PriorTestOptions, errors: Mapping[str, Mapping[str, float]]) -> None:
+def report(
+    options: PriorTestOptions,
+    names: Sequence[str],
+    scores: Sequence[dict[str, float] | LeftOut | None],
+) -> None:
+    """Write and print the errors of maps, and name the images that were left out.
+
+    Raises:
+        UserError: an image was left out. A mean over fewer images is not written.
+    """
+    errors = {}
+    for name, outcome in zip(names, scores, strict=True):
+        if isinstance(outcome, dict):
+            errors[name] = outcome
+    written = len(names) - sum(isinstance(outcome, LeftOut) for outcome in scores)
+    if errors and written == len(names):
+        write_means(options, errors)
+    print(f"{written} of {len(names)} maps written to {options.out}")
+    consequence = "" if options.images else "no means are written, because "
+    refuse_left_out(scores, title=f"{consequence}these were left out")
+
+
+def write_means(options: PriorTestOptions, errors: Mapping[str, Mapping[str, float]]) -> None:
     """Write metrics.json and print the errors, {image: {metric: value}}."""
     count = len(errors)
     means = {}

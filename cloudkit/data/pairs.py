@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudkit.errors import UserError
-from cloudkit.imaging.finding import find_images, natural_key
+from cloudkit.imaging.finding import distinct_stems, find_images, natural_key
 
 CLOUDY_FOLDERS = ("cloudy", "cloud", "haze", "hazy", "input")
 CLEAR_FOLDERS = ("clear", "label", "reference", "gt", "target")
@@ -77,6 +77,8 @@ def images_by_pair(folder: Path) -> dict[str, Path]:
 def named_images(folder: Path) -> dict[str, Path]:
     """Find images and name them by their path below the folder: "town/a1.png" is "town_a1".
 
+    Neighbours that differ in their suffix alone keep it in their names, as in `distinct_stems`.
+
     Raises:
         DataError: there is no image, or two have one name.
     """
@@ -87,8 +89,8 @@ def named_images(folder: Path) -> dict[str, Path]:
 
     images: dict[str, Path] = {}
     taken: dict[str, Path] = {}
-    for path in paths:
-        name = "_".join(path.relative_to(folder).with_suffix("").parts)
+    for path, stem in zip(paths, distinct_stems(paths), strict=True):
+        name = "_".join((*path.relative_to(folder).parts[:-1], stem))
         other = taken.setdefault(name.lower(), path)  # some file systems ignore case
         if other is not path:
             raise DataError(

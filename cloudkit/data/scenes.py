@@ -12,6 +12,7 @@ from cloudkit.errors import UserError
 from cloudkit.imaging.images import check_same_size, read_unit
 from cloudkit.processes import Processes
 from cloudkit.progress import progress_bar
+from cloudkit.script.each_image import for_each_image, refuse_left_out
 
 
 class Scene(NamedTuple):
@@ -113,14 +114,15 @@ def mean_scores(
     return processes.means(sums, len(indices))
 
 
-def check_scenes(scenes: Sequence[Scene], processes: Processes, *, smallest: int) -> None:
-    """Read every scene once, to find a damaged or tiny one before hours of work.
+def check_scenes(scenes: Scenes, processes: Processes, *, smallest: int) -> None:
+    """Read every scene once, to find damaged or tiny ones before hours of work.
 
     Raises:
-        UserError: a scene cannot be read, or a side has fewer than `smallest` pixels.
+        UserError: some scenes cannot be read, or have a side of fewer than `smallest` pixels. The
+            message names them all.
     """
-    indices = processes.split(range(len(scenes)))
-    for index in progress_bar(indices, desc="checking images", leave=False, show=processes.is_main):
+
+    def check(index: int) -> None:
         scene = scenes[index]
         height, width = scene.truth.shape[1:]
         if min(height, width) < smallest:
@@ -128,3 +130,15 @@ def check_scenes(scenes: Sequence[Scene], processes: Processes, *, smallest: int
                 f"{scene.name} cannot be scored: it is {height}x{width} pixels, "
                 f"expected at least {smallest}x{smallest}."
             )
+
+    outcomes = for_each_image(
+        range(len(scenes)),
+        check,
+        processes,
+        title="checking images",
+        name=lambda index: scenes.names[index],
+        leave=False,
+    )
+    if processes.is_main:
+        refuse_left_out(outcomes, title="nothing is done, because these cannot be used")
+    processes.barrier()  # the others end here, after the main process has named the images

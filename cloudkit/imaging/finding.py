@@ -2,7 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from cloudkit.imaging.images import SUFFIXES
@@ -49,6 +50,20 @@ def find_images(folder: Path, *, recursive: bool = True) -> list[Path]:
             f"{folder} holds no image; expected files ending in {', '.join(SUFFIXES)}."
         )
     return sorted(found, key=lambda path: natural_key(path.relative_to(folder).as_posix()))
+
+
+def distinct_stems(paths: Sequence[Path]) -> list[str]:
+    """Return a name without suffix for each path, such as "a".
+
+    Files of one folder that differ in their suffix alone get it as part of their name: "a_jpg" and
+    "a_tif".
+    """
+    alike = Counter(path.with_suffix("") for path in set(paths))
+    stems = []
+    for path in paths:
+        is_alone = alike[path.with_suffix("")] == 1
+        stems.append(path.stem if is_alone else f"{path.stem}_{path.suffix[1:].lower()}")
+    return stems
 
 
 def _folders_below(folder: Path) -> Iterator[Path]:

@@ -2,9 +2,10 @@
 
 import argparse
 import dataclasses
+import glob
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,7 @@ import tyro
 from tabulate import tabulate
 
 from cloudkit.errors import UserError
+from cloudkit.imaging.finding import natural_key
 from cloudkit.memory import keep_freed_memory
 
 Options = TypeVar("Options")
@@ -52,6 +54,27 @@ def run_script(
 def parser(kind: type[Options], description: str | None) -> Callable[[Sequence[str]], Options]:
     """Return a parser for a dataclass: each field is an option, its docstring the help."""
     return lambda arguments: tyro.cli(kind, args=arguments, description=description)
+
+
+def expand(paths: Iterable[Path]) -> list[Path]:
+    """Replace patterns such as "*.tif", which Windows does not expand, by what they match.
+
+    Raises:
+        UserError: a pattern matches nothing.
+    """
+    expanded: list[Path] = []
+    for path in paths:
+        if path.exists() or not glob.has_magic(str(path)):
+            expanded.append(path)
+            continue
+        # Unlike Path.glob, this passes over hidden files.
+        found = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207
+        if not found:
+            raise UserError(
+                f"no file or folder matches the pattern {path}; correct it, or name the files."
+            )
+        expanded += map(Path, found)
+    return expanded
 
 
 def peek(arguments: Sequence[str], *names: str) -> dict[str, str]:

@@ -6,6 +6,8 @@ from functools import partial
 from itertools import chain
 from pathlib import Path
 
+import torch
+
 from cloudkit.data.datasets import (
     Folders,
     custom_part_folders,
@@ -16,6 +18,7 @@ from cloudkit.data.datasets import (
 from cloudkit.data.pairs import Pair
 from cloudkit.data.splits import NO_LISTS, UNSPLIT, SplitLists, Splits
 from cloudkit.errors import UserError
+from cloudkit.folders import require_folder, writing_to
 from cloudkit.processes import choose_device
 from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import RUNS, format_table
@@ -74,6 +77,7 @@ def audit(options: AuditOptions) -> AuditReport:
     device = choose_device(options.device)
     divisions, notes = _find_divisions(options)
     out = options.out or RUNS / "data" / f"{options.dataset}-audit"
+    require_folder(out)
     pairs: list[Pair] = []
     for division in divisions:
         pairs += [*division.test, *division.training]
@@ -81,8 +85,23 @@ def audit(options: AuditOptions) -> AuditReport:
             require_apart(out, folder)
     features, errors = read_features(pairs)
 
+    with writing_to(out):
+        lines, leaked = _compare_divisions(options, divisions, features, out, device)
+    lines += [*notes, *_left_out(features.values(), errors)]
+    return AuditReport("\n".join(lines), leaked)
+
+
+def _compare_divisions(
+    options: AuditOptions,
+    divisions: Sequence[_Division],
+    features: Mapping[Pair, Features],
+    out: Path,
+    device: torch.device,
+) -> tuple[list[str], int]:
+    """Compare and write; return lines for the user and the number of leaked images."""
     several = len(SETS.get(options.dataset, ())) > 1
-    lines, leaked = [], 0
+    lines: list[str] = []
+    leaked = 0
     for division in divisions:
         training = None if division.undivided else division.training
         findings = compare(
@@ -100,8 +119,7 @@ def audit(options: AuditOptions) -> AuditReport:
         if training is not None:
             lines += _duplicates_within_test(division, features)
         lines.append(summary)
-    lines += [*notes, *_left_out(features.values(), errors)]
-    return AuditReport("\n".join(lines), leaked)
+    return lines, leaked
 
 
 def _find_divisions(options: AuditOptions) -> tuple[list[_Division], list[str]]:

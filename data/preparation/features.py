@@ -2,13 +2,17 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from cloudkit.data.pairs import Pair
-from cloudkit.imaging.images import ImageError, read_image, to_unit
+from cloudkit.errors import UserError
+from cloudkit.imaging.images import read_image, to_unit
 from cloudkit.progress import progress_bar
+from cloudkit.script.each_image import LeftOut, attempt
 from preparation.correlation import single_core_threads
 from preparation.duplicates import Match, digests, is_comparable, search, thumbnail
 from preparation.findings import Finding, Kind, Role
@@ -52,21 +56,31 @@ def _read_pair(pair: Pair) -> tuple[Features, list[str]]:
     thumb, size, errors = None, (0, 0), []
     for role in ROLES:
         path = getattr(pair, role)
-        try:
-            pixels = read_image(path)
-            image = to_unit(pixels)
-        except (ImageError, OSError) as error:
-            errors.append(str(error))
-            continue
-        except ValueError as error:
-            errors.append(f"{path}: {error}")
+        found = attempt(lambda path=path: _read_image(path), path)  # type: ignore[misc]
+        if isinstance(found, LeftOut):
+            errors.append(found.reason)
             continue
 
-        sums[role] = digests(pixels)
+        sums[role] = found.digests
         if role == "clear":
-            size = (image.shape[1], image.shape[2])
-            thumb = thumbnail(image) if is_comparable(image) else None
+            thumb, size = found.thumbnail, found.size
     return Features(sums, thumb, size), errors
+
+
+class _ImageFeatures(NamedTuple):
+    digests: dict[str, bytes]
+    thumbnail: Tensor | None
+    size: tuple[int, int]
+
+
+def _read_image(path: Path) -> _ImageFeatures:
+    pixels = read_image(path)
+    try:
+        image = to_unit(pixels)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from error
+    thumb = thumbnail(image) if is_comparable(image) else None
+    return _ImageFeatures(digests(pixels), thumb, (image.shape[1], image.shape[2]))
 
 
 def compare(

@@ -8,6 +8,7 @@ from pathlib import Path
 from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.data.pairs import subfolders
 from cloudkit.errors import UserError
+from cloudkit.folders import writing_to
 from preparation.archive_formats import ArchiveError, OtherArchiveError
 from preparation.archives import unpacked, working_folder
 from preparation.options import GetOptions
@@ -29,9 +30,14 @@ def get(options: GetOptions) -> FetchResult:
     """Download and unpack a dataset below options.root, unless it is there.
 
     Raises:
-        UserError: the dataset cannot be downloaded, unpacked or placed. The message says what to
-            do. No half-done work is left.
+        UserError: the dataset cannot be downloaded, unpacked or placed, or another process does so.
+            The message says what to do. No half-done work is left.
     """
+    with writing_to(options.root, purpose=f"get-{options.dataset}"):
+        return _get(options)
+
+
+def _get(options: GetOptions) -> FetchResult:
     dataset, root, archive = options.dataset, options.root, options.archive
     found = {name: find_set(name, root) for name in SETS[dataset]}
     if all(found.values()):

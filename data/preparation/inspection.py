@@ -12,6 +12,7 @@ from PIL import Image
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import decode
 from cloudkit.progress import progress_bar
+from cloudkit.script.each_image import LeftOut, attempt
 
 TRAITS = ("pixels", "mode", "format")
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk, which Pillow does not ask for
@@ -69,6 +70,11 @@ def inspect_all(paths: Sequence[Path]) -> list[InspectedImage]:
 
 def inspect(path: Path) -> InspectedImage:
     """Read and decode a file to its last byte. An error becomes part of the result."""
+    found = attempt(lambda: _inspect(path), path)
+    return InspectedImage(path, damage=found.reason) if isinstance(found, LeftOut) else found
+
+
+def _inspect(path: Path) -> InspectedImage:
     try:
         content = path.read_bytes()
     except OSError as error:

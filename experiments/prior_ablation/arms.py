@@ -9,6 +9,7 @@ import scpm
 from cloudkit.checkpoints import read_file
 from cloudkit.errors import UserError
 from cloudkit.imaging.finding import natural_key
+from cloudkit.script.command_line import expand
 from prior_ablation.options import KINDS, AblationOptions, Kind
 
 _WITHOUT_WEIGHTS = {
@@ -46,7 +47,8 @@ def make_arms(options: AblationOptions) -> list[Arm]:
     """
     trained: list[Arm] = []
     if any(kind.startswith("trained") for kind in options.arms):
-        for label, path in zip(label_priors(options.priors), options.priors, strict=True):
+        priors = expand(options.priors)
+        for label, path in zip(label_priors(priors), priors, strict=True):
             digest = hashlib.sha256(path.read_bytes()).hexdigest()
             trained.append(Arm(f"trained-frozen-{label}", "trained-frozen", path, digest))
 

@@ -14,6 +14,7 @@ import tyro
 
 from cloudkit.errors import UserError
 from cloudkit.files import read_json, write_json
+from cloudkit.folders import writing_to
 from cloudkit.processes import choose_device
 from cloudkit.script.command_line import ROOT, plain
 from cloudkit.training.run import BEST, HISTORY, OPTIONS_FILE
@@ -139,7 +140,16 @@ def complete(run: Run, options: AblationOptions) -> None:
     Args:
         run: Run of `plan_runs`.
         options: Options of the command line.
+
+    Raises:
+        UserError: Another process works on this run, or a step of it fails.
     """
+    with writing_to(run.folder, purpose="ablation"):
+        check_options(run, options)  # another process may have begun it since
+        _complete(run, options)
+
+
+def _complete(run: Run, options: AblationOptions) -> None:
     resumed = (run.folder / OPTIONS_FILE).exists()
     if not resumed:
         about = {"arm": run.arm.name, "fold": run.fold, "seed": run.seed, "prior": run.arm.digest}

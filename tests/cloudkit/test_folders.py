@@ -30,7 +30,7 @@ from pathlib import Path
 from cloudkit.folders import FolderInUseError, writing_to
 folder, counter = Path(sys.argv[1]), Path(sys.argv[2])
 done = 0
-while done < 10:
+while done < 15:
     try:
         with writing_to(folder):
             count = int(counter.read_text())
@@ -90,8 +90,8 @@ def test_one_at_a_time_among_processes_that_take_turns(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
     command = [sys.executable, "-c", COUNT, str(tmp_path / "out"), str(counter)]
-    processes = [subprocess.Popen(command) for _ in range(3)]
-    assert [process.wait() for process in processes] == [0, 0, 0]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+    assert [process.wait() for process in processes] == [0, 0]
     assert counter.read_text() == "30"
     assert names(tmp_path / "out") == []
 

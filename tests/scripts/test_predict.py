@@ -170,7 +170,7 @@ def test_a_peak_that_does_not_fit_the_file(
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("in/a.png", "in/a.jpg"), ("in/a.png", "other/a.tif"), ("in/a.tif", "in/a.tiff")],
+    [("in/a.png", "other/a.png"), ("in/a.png", "other/a.tif"), ("in/a.tif", "in/a.TIF")],
 )
 def test_two_images_for_one_file(
     tmp_path: Path, checkpoint: Path, first: str, second: str, capsys: pytest.CaptureFixture[str]

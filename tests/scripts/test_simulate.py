@@ -134,11 +134,13 @@ def test_overwrite_refuses_a_folder_of_another_origin(clear: Path, tmp_path: Pat
     assert files(out) == before
 
 
-def test_a_damaged_image_is_named_and_nothing_is_left(clear: Path, tmp_path: Path) -> None:
-    (clear / "town" / "broken.png").write_bytes((clear / "town" / "a1.png").read_bytes()[:60])
-    with pytest.raises(ValueError, match=r"broken\.png"):
+def test_damaged_images_are_named_and_nothing_is_left(clear: Path, tmp_path: Path) -> None:
+    for path in clear.rglob("*.*"):
+        path.write_bytes(path.read_bytes()[:60])
+    with pytest.raises(ValueError, match=r"all were left out:\n.*b\.tif(.|\n)*town.a1\.png"):
         main(SimulateOptions(clear=clear, out=tmp_path / "out"))
-    assert file_names(tmp_path) == ["clear"]
+    assert file_names(tmp_path) == ["clear", "out"]
+    assert file_names(tmp_path / "out") == []
 
 
 def test_out_inside_clear_is_refused(clear: Path) -> None:

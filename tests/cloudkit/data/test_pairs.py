@@ -65,12 +65,17 @@ def test_two_files_of_one_name(tmp_path: Path, names: list[str]) -> None:
         match_pairs(*folders(tmp_path, names, ["1.png"]))
 
 
-@pytest.mark.parametrize("other", ["town/a.jpg", "town_a.png", "Town/A.png"])
+@pytest.mark.parametrize("other", ["town_a.jpg", "town_a.png", "Town/A.png"])
 def test_two_images_of_one_name_in_subfolders(tmp_path: Path, other: str) -> None:
     touch(tmp_path / "town", ["a.png"])
     touch((tmp_path / other).parent, [Path(other).name])
     with pytest.raises(DataError, match=r"two images named [tT]own_[aA]: .* and .*; rename one"):
         named_images(tmp_path)
+
+
+def test_neighbours_that_differ_in_their_suffix_keep_it(tmp_path: Path) -> None:
+    touch(tmp_path / "town", ["a.png", "a.JPG", "b.png"])
+    assert set(named_images(tmp_path)) == {"town_a_png", "town_a_jpg", "town_b"}
 
 
 def test_usual_names_of_folders(tmp_path: Path) -> None:

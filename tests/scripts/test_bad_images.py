@@ -1,0 +1,345 @@
+"""Folders with bad images in them: what is sound is done, what is not is named."""
+
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+
+import thiefcloud
+from cloudkit.folders import FolderLock
+from cloudkit.imaging.images import write_image
+from tests.helpers import (
+    EXTRACT,
+    PREDICT,
+    SIMULATE,
+    TEST,
+    TEST_CD,
+    assert_one_error,
+    noise,
+    run_script,
+    write_images,
+    write_pairs,
+    write_thickness_pairs,
+)
+
+HOSTILE = [
+    "broken link.png",
+    "claims to be huge.png",
+    "cut off.png",
+    "empty.jpg",
+    "folder.png",
+    "link to itself.tif",
+    "lost folder",
+    "not a number.tif",
+    "thirteen bands.tif",
+    "words.png",
+]
+
+
+def write_hostile(folder: Path) -> None:
+    """Write an image of each kind in `HOSTILE`, which no reader takes."""
+    for name in ("broken link.png", "lost folder"):
+        (folder / name).symlink_to(folder / "absent")
+    (folder / "link to itself.tif").symlink_to(folder / "link to itself.tif")
+    (folder / "folder.png").mkdir()
+    (folder / "folder.png" / "notes.txt").write_text("no image")
+    (folder / "empty.jpg").touch()
+    (folder / "words.png").write_text("no image")
+
+    write_image(folder / "cut off.png", noise())
+    content = (folder / "cut off.png").read_bytes()
+    (folder / "cut off.png").write_bytes(content[: len(content) // 2])
+    header = b"IHDR" + struct.pack(">2I5B", 2**30, 2**30, 8, 2, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+    (folder / "claims to be huge.png").write_bytes(content[:8] + chunk + content[33:])
+
+    write_image(folder / "thirteen bands.tif", noise(bands=13))
+    pixels = np.full((16, 16, 3), 0.5, np.float32)
+    pixels[3, 4] = np.nan
+    tifffile.imwrite(folder / "not a number.tif", pixels, photometric="rgb")
+
+
+@pytest.fixture
+def fifty(tmp_path: Path) -> Path:
+    """Forty sound images of odd kinds and names, and ten hostile ones."""
+    folder, elsewhere = tmp_path / "in", tmp_path / "elsewhere"
+    write_images(folder, [f"{number}.png" for number in range(28)])
+    write_images(folder, ["both.jpg", "both.tif", "both.png", "Zürich.png", f"{'long' * 60}.png"])
+    write_images(folder / "deep" / "er", ["1.png"])
+    write_images(elsewhere, ["1.png", "2.png"])
+    (folder / "linked").symlink_to(elsewhere)
+    (folder / "back").symlink_to(folder)
+    (folder / "linked.png").symlink_to(elsewhere / "1.png")
+    write_images(folder, ["gray.png"], bands=1)
+    write_images(folder, ["alpha.png"], bands=4)
+    write_images(folder, ["pixel.png"], height=1, width=1)
+    write_hostile(folder)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+
+
+def assert_named(shown: str, names: list[str]) -> None:
+    """Assert that the error ends with one sentence for each image, and holds no traceback."""
+    assert "Traceback" not in shown
+    lines = shown[shown.index("error: ") :].splitlines()[1:]
+    assert len(lines) == len(names)
+    for line, name in zip(lines, names, strict=True):
+        assert name in line
+
+
+def test_forty_of_fifty_are_restored_whenever_it_is_killed(
+    fifty: Path, tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    common: list[object] = [fifty, "--thickness", "--checkpoint", checkpoint, "--device", "cpu"]
+    assert run_script(PREDICT, *common, "--out", tmp_path / "whole") == 2
+    shown = capsys.readouterr()
+    assert "40 of 50 images restored" in shown.out
+    assert_named(shown.err, HOSTILE)
+    expected = contents(tmp_path / "whole")
+    assert len(expected) == 2 * 40
+    assert {"both_jpg.png", "both_tif.tif", "both_png.png", "linked/2.png"} <= expected.keys()
+
+    # Kill a second run, maybe within a file, then start it again.
+    out = tmp_path / "out"
+    command = [sys.executable, str(PREDICT), *map(str, common), "--out", str(out)]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}
+    delay = random.uniform(0, 0.5)
+    print(f"killed {delay:.3f} s after the first file")  # shown if the test fails
+    with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
+        while not list(out.glob("*.png")):
+            assert process.poll() is None
+            time.sleep(0.005)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+    (out / ".7.part-abcdefgh.png").write_bytes(b"half")
+    assert run_script(PREDICT, *common, "--out", out) == 2
+    assert_named(capsys.readouterr().err, HOSTILE)
+    assert contents(out) == expected
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 80.00 GiB"),
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:118] err == 0. DefaultCPUAllocator: can't allocate "
+            "memory: you tried to allocate 123 bytes."
+        ),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 123 bytes."),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"),
+    ],
+)
+def test_an_image_too_large_for_memory_does_not_end_the_others(
+    tmp_path: Path,
+    checkpoint: Path,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_images(tmp_path / "in", ["1.png", "3.png"])
+    write_images(tmp_path / "in", ["2.png"], width=99)
+    restore = thiefcloud.restore_and_detect
+
+    def limited(model: object, image: torch.Tensor, **options: bool) -> object:
+        if image.shape[-1] == 99:
+            raise error
+        return restore(model, image, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(thiefcloud, "restore_and_detect", limited)
+    arguments = [tmp_path / "in", "--checkpoint", checkpoint, "--device", "cpu"]
+    assert run_script(PREDICT, *arguments, "--out", tmp_path / "out") == 2
+    assert_named(capsys.readouterr().err, ["2.png needs more memory than there is"])
+    assert contents(tmp_path / "out").keys() == {"1.png", "3.png"}
+
+
+def test_an_error_of_the_program_is_not_hidden(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def wrong(*arguments: object, **options: object) -> None:
+        raise RuntimeError("mat1 and mat2 must have the same dtype")
+
+    write_images(tmp_path, ["1.png"])
+    monkeypatch.setattr(thiefcloud, "restore_and_detect", wrong)
+    arguments = [tmp_path / "1.png", "--checkpoint", checkpoint, "--device", "cpu"]
+    with pytest.raises(RuntimeError, match="mat1"):
+        run_script(PREDICT, *arguments, "--out", tmp_path / "out")
+
+
+def test_a_full_disk_ends_the_work(
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    write_images(tmp_path / "in", ["1.png", "2.png"])
+    monkeypatch.setattr("cloudkit.imaging.images.write_atomically", full)
+    arguments = [tmp_path / "in", "--checkpoint", checkpoint, "--device", "cpu"]
+    assert run_script(PREDICT, *arguments, "--out", tmp_path / "out") == 2
+    assert_one_error(capsys.readouterr().err, "No space left on device")
+
+
+def test_maps_of_sound_images_are_written(
+    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", ["1.png", "both.jpg", "both.tif"])
+    write_hostile(tmp_path / "in")
+    arguments = ["--images", tmp_path / "in", "--checkpoint", prior, "--device", "cpu"]
+    assert run_script(TEST_CD, *arguments, "--out", tmp_path / "out") == 2
+    assert_named(capsys.readouterr().err, HOSTILE)
+    maps = {f"thickness/{name}.png" for name in ("1", "both_jpg", "both_tif")}
+    assert contents(tmp_path / "out").keys() == maps
+
+
+def test_clouds_over_sound_images_do_not_depend_on_the_others(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", ["1.png", "x.png"])
+    write_hostile(tmp_path / "in")
+    arguments = ["--clear", tmp_path / "in", "--copies", 2]
+    assert run_script(SIMULATE, *arguments, "--out", tmp_path / "some") == 2
+    assert_named(capsys.readouterr().err, HOSTILE)
+    some = contents(tmp_path / "some")
+    assert len(some) == 2 * 2 * 3 + 1
+
+    for path in (tmp_path / "in").iterdir():
+        if path.name in HOSTILE and not path.is_dir():
+            path.unlink()
+            write_images(tmp_path / "in", [f"{path.stem}.png"])
+    (tmp_path / "in" / "folder.png" / "notes.txt").unlink()
+    (tmp_path / "in" / "folder.png").rmdir()
+    write_images(tmp_path / "in", ["folder.png"])
+    assert run_script(SIMULATE, *arguments, "--out", tmp_path / "all") == 0
+    every = contents(tmp_path / "all")
+    assert {name: every[name] for name in some if name != "options.json"} == {
+        name: content for name, content in some.items() if name != "options.json"
+    }
+
+
+def test_clouds_of_sound_pairs_are_extracted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 4)
+    (pairs / "cloudy" / "10.png").write_bytes(b"no image")
+    write_images(pairs / "clear", ["20.png"], width=17)
+    arguments = ["--root", pairs, "--out", tmp_path / "out", "--opacity", 0.01, "--ground", 1]
+    assert run_script(EXTRACT, *arguments, "--likeness", 0.01) == 2
+    assert_named(capsys.readouterr().err, ["10.png", "20.png"])
+    assert contents(tmp_path / "out").keys() > {"options.json"}
+    assert not {"10.png", "20.png"} & contents(tmp_path / "out").keys()
+
+
+def test_scores_of_fewer_images_are_refused(
+    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All bad ones are named at once, before any is scored."""
+    pairs = write_pairs(tmp_path / "pairs", 4)
+    for name in ("10.png", "30.png"):
+        (pairs / "clear" / name).write_bytes(b"no image")
+    scored = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy"]
+    assert run_script(TEST, *scored, "--device", "cpu", "--out", tmp_path / "out") == 2
+    shown = capsys.readouterr().err
+    assert "nothing is done, because these cannot be used" in shown
+    assert_named(shown, ["10.png", "30.png"])
+    assert not (tmp_path / "out").exists()
+
+    maps = write_thickness_pairs(tmp_path / "maps", 4)
+    for name in ("10.png", "30.png"):
+        (maps / "thickness" / name).write_bytes(b"no image")
+    arguments = ["--pairs", maps, "--checkpoint", prior, "--device", "cpu"]
+    assert run_script(TEST_CD, *arguments, "--out", tmp_path / "detected") == 2
+    shown = capsys.readouterr().err
+    assert "no means are written, because these were left out" in shown
+    assert_named(shown, ["10.png", "30.png"])
+    assert not (tmp_path / "detected" / "metrics.json").exists()
+
+
+def test_too_little_memory_for_one_of_the_scored_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 3)
+
+    def limited(path: Path, **options: object) -> torch.Tensor:
+        if path.parent.name == "restored" and path.stem == "10":
+            raise MemoryError
+        return noise()
+
+    (tmp_path / "restored").mkdir()
+    for path in (pairs / "clear").iterdir():
+        (tmp_path / "restored" / path.name).write_bytes(path.read_bytes())
+    monkeypatch.setattr("cloudkit.imaging.images.read_unit", limited)
+    scored = ["--dataset", "folder", "--root", pairs, "--restored", tmp_path / "restored"]
+    assert run_script(TEST, *scored, "--device", "cpu", "--out", tmp_path / "out") == 2
+    shown = capsys.readouterr().err
+    assert "no scores are written" in shown
+    assert_named(shown, ["10 needs more memory"])
+    assert not (tmp_path / "out" / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("script", [PREDICT, TEST_CD, TEST, SIMULATE, EXTRACT])
+@pytest.mark.parametrize("used", [True, False])
+def test_a_folder_in_use_or_named_like_a_file_is_refused_before_any_work(
+    script: Path,
+    used: bool,
+    tmp_path: Path,
+    checkpoint: Path,
+    prior: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 3)
+    clear = pairs / "clear"
+    arguments: dict[Path, list[object]] = {
+        PREDICT: [clear / "0.png", "--checkpoint", checkpoint],
+        TEST_CD: ["--images", clear, "--checkpoint", prior],
+        TEST: ["--dataset", "folder", "--root", pairs, "--restored", clear],
+        SIMULATE: ["--clear", clear],
+        EXTRACT: ["--root", pairs],
+    }
+    out = tmp_path / ("out" if used else "cleared.png")
+    lock = FolderLock(out)
+    if used:
+        lock.acquire()
+    try:
+        assert run_script(script, *arguments[script], "--out", out) == 2
+        message = f"is in use by process {os.getpid()}" if used else "is named like a file"
+        assert_one_error(capsys.readouterr().err, message)
+        assert not out.exists() or set(out.iterdir()) == {lock.lock_file, lock.holder_file}
+    finally:
+        lock.release()
+
+
+def test_patterns_are_expanded_as_on_other_systems(
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_images(tmp_path, ["1.tif", "2.tif", "3.png", ".4.tif", "a[1].png", "deep/5.tif"])
+    monkeypatch.chdir(tmp_path)
+    common = ["--checkpoint", checkpoint, "--device", "cpu"]
+    assert run_script(PREDICT, "*.tif", "a[1].png", *common, "--out", "out") == 0
+    assert contents(tmp_path / "out").keys() == {"1.tif", "2.tif", "a[1].png"}
+    assert run_script(PREDICT, "de*", tmp_path / "**" / "3.p?g", *common, "--out", "all") == 0
+    assert contents(tmp_path / "all").keys() == {"5.tif", "3.png"}
+
+    capsys.readouterr()
+    assert run_script(PREDICT, "*.jp2", *common, "--out", "none") == 2
+    assert_one_error(capsys.readouterr().err, "matches the pattern *.jp2")
+    assert not (tmp_path / "none").exists()
