@@ -68,7 +68,8 @@ def attempt(work: Callable[[], Result], name: object) -> Result | LeftOut:
         return work()
     except (UserError, OSError, MemoryError, RuntimeError) as error:
         if refused := memory_error(error):
-            reason = f"{name} needs more memory than there is{_asked(refused)}; cut it into smaller images."
+            reason = f"{name} needs more memory than there is{_asked(refused)}; "
+            reason += "cut it into smaller images."
         elif not isinstance(error, UserError | OSError) or _ends_all(error):
             raise
         else:

@@ -22,7 +22,7 @@ def test_results_keep_their_order_around_what_is_left_out() -> None:
 
     outcomes = for_each_image(range(5), half, ALONE, title="halving")
     assert outcomes == [0, LeftOut("1 is odd."), 1, LeftOut("3 is odd."), 2]
-    with pytest.raises(UserError, match="no mean, because of:\n  1 is odd.\n  3 is odd.$"):
+    with pytest.raises(UserError, match=r"no mean, because of:\n  1 is odd.\n  3 is odd.$"):
         refuse_left_out(outcomes, title="no mean, because of")
     refuse_left_out(outcomes[::2])
 
