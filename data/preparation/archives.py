@@ -6,6 +6,7 @@
 import errno
 import lzma
 import os
+import re
 import shutil
 import time
 import zipfile
@@ -20,6 +21,7 @@ from preparation.archive_formats import ArchiveError, damaged, require_zip, unsu
 
 WORKING = ".unpacking-"  # prefix of temporary folders; a search for datasets skips hidden ones
 STALE_AFTER = 3600  # seconds without a new file, after which no run works in such a folder
+_ROOT = re.compile(r"^(?:[A-Za-z]:)?[\\/]+")
 _JUNK = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
 
 
@@ -77,7 +79,8 @@ def _unpack(path: Path, title: str, folder: Path, working: Path) -> None:
     with _explain_errors(title, working.parent), zipfile.ZipFile(path) as archive:
         members = []
         for info in archive.infolist():
-            info.filename = info.filename.replace("\\", "/")  # as some programs of Windows write
+            # Some programs of Windows write "\\", or whole paths from the top of a drive.
+            info.filename = _ROOT.sub("", info.filename).replace("\\", "/")
             if not is_junk(PurePosixPath(info.filename)):
                 members.append(info)
         _require_space(sum(info.file_size for info in members), working.parent)

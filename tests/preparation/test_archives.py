@@ -49,6 +49,14 @@ def test_empty_folders_and_modes_of_members_are_no_matter(tmp_path: Path) -> Non
             assert made.stat().st_mode == (tmp_path / usual).stat().st_mode
 
 
+@pytest.mark.parametrize("root", ["\\", "C:\\", "d:/", "/", ".\\"])
+def test_the_root_of_a_drive_is_left_away(tmp_path: Path, root: str) -> None:
+    members = {f"{root}RICE1\\cloud\\{number}.png": b"x" for number in range(3)}
+    with unpacked(zipped(tmp_path / "a.zip", members), tmp_path / "deep") as folder:
+        files = [path.relative_to(folder).as_posix() for path in sorted(folder.rglob("*.png"))]
+    assert files == [f"RICE1/cloud/{number}.png" for number in range(3)]
+
+
 def test_backslashes_of_windows_are_folders(tmp_path: Path) -> None:
     """Folders with a mark of their own, and files in folders that have none."""
     members = {
