@@ -8,7 +8,14 @@ from pathlib import Path
 
 import tyro
 
-from cloudkit.checkpoints import RELEASED_SUFFIX, CheckpointError, is_ours, read_file, save_released
+from cloudkit.checkpoints import (
+    RELEASED_SUFFIX,
+    CheckpointError,
+    check_values,
+    is_ours,
+    read_file,
+    save_released,
+)
 from cloudkit.script.command_line import parser, run_script
 
 
@@ -32,10 +39,13 @@ class ReleaseOptions:
 def main(options: ReleaseOptions) -> None:
     """Write the weights with the options, steps and score of their training."""
     content = read_file(options.checkpoint)
-    if not is_ours(content) or "options" not in content:
+    needed = {"network", "config", "model", "options", "score", "step"}
+    if not is_ours(content) or needed - content.keys():
         raise CheckpointError(
             f"{options.checkpoint} was not written by a training of ours, expected its best.pt."
         )
+
+    check_values(content["model"], options.checkpoint)
 
     # Absolute paths mean nothing elsewhere, and describe the machine of the training.
     kept = {}

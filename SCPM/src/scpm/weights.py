@@ -2,14 +2,26 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any, TypedDict
 
 from torch import Tensor
 
-from cloudkit.checkpoints import CheckpointError, load_network, load_weights, read_file, rename
-from cloudkit.memory import ordered_to_restore
+from cloudkit.checkpoints import (
+    CheckpointError,
+    check_structure,
+    is_ours,
+    load_network,
+    load_weights,
+    read_file,
+    ready_to_restore,
+    rename,
+    unwrapped,
+)
+from scpm.network.deform import Sampling
 from scpm.network.model import SCPM
 
 _FIRST = "down1.mpconv.conv.0.conv.weight"  # the first weight of an official file
+_FIRST_OF_REMOVAL = "patch_embed.weight"  # a weight of the official ThiefCloud, which holds an SCPM
 _ENCODERS = {"down2": "encoder_half", "down3": "encoder_quarter", "center": "encoder_eighth"}
 _DECODERS = {"up_concat3": "decoder_quarter", "up_concat2": "decoder_half"}
 
@@ -36,6 +48,23 @@ def _official_prefixes() -> list[tuple[str, str]]:
     return renames
 
 
+class SCPMConfig(TypedDict, total=False):
+    """Arguments of SCPM in files."""
+
+    in_channels: int
+    sampling: Sampling
+
+
+def build(config: Mapping[str, Any]) -> SCPM:
+    """Build SCPM with random weights from the config in a file.
+
+    Raises:
+        CheckpointError: the config has another structure.
+    """
+    check_structure(dict(config), SCPMConfig, "its config of SCPM")
+    return SCPM(**config)
+
+
 def load(path: Path | str) -> SCPM:
     """Load SCPM from released weights, from best.pt or last.pt, or from an official file.
 
@@ -49,12 +78,13 @@ def load(path: Path | str) -> SCPM:
         CheckpointError: the file is damaged or holds another network.
     """
     hint = "SCPM/src/train_cd.py trains SCPM and writes best.pt"
-    networks = {"scpm": lambda config: SCPM(**config)}
-    return load_network(Path(path), networks, load_official, hint=hint)
+    return load_network(Path(path), {"scpm": build}, load_official, hint=hint)
 
 
 def load_official(path: Path | str) -> SCPM:
-    """Load SCPM from a training checkpoint or a bare state dict of `CDNet_V1` of the official code.
+    """Load SCPM from a training checkpoint or a state dict of `CDNet_V1` of the official code.
+
+    The state dict may lie within others, and a wrapper may have changed its names (`unwrapped`).
 
     The network samples as the official code does ("official" in `DeformConv2d`).
 
@@ -67,15 +97,17 @@ def load_official(path: Path | str) -> SCPM:
     """
     path = Path(path)
     content = read_file(path)
-    weights = content.get("model_state", content)
-    if not isinstance(weights, dict) or _FIRST not in weights:
+    of_removal = is_ours(content) or unwrapped(content, _FIRST_OF_REMOVAL) is not None
+    weights = None if of_removal else unwrapped(content, _FIRST)
+    if weights is None:
         raise CheckpointError(
-            f"{path} holds no SCPM of the official code (no weight {_FIRST}): name another file."
+            f"{path} holds no SCPM of the official code (no weight {_FIRST}), and none of ours "
+            "with its config: name another file, such as best.pt of a training."
         )
 
     model = SCPM(sampling="official")
     load_weights(model, from_official_names(weights), path)
-    return ordered_to_restore(model).eval()
+    return ready_to_restore(model, path)
 
 
 def from_official_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

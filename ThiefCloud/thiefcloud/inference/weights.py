@@ -4,21 +4,24 @@ import re
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired, TypedDict
 
-from torch import nn
+from torch import Tensor, nn
 
 from cloudkit.checkpoints import (
     CheckpointError,
+    check_structure,
     is_ours,
     load_network,
     load_weights,
     read_file,
+    ready_to_restore,
     rename,
     require_network,
+    unwrapped,
 )
-from cloudkit.memory import ordered_to_restore
 from scpm import SCPM, from_official_names
+from scpm.weights import SCPMConfig
 from thiefcloud.baselines.unet import UNet
 from thiefcloud.inference.released import RELEASED, path_of
 from thiefcloud.network.base import NoPrior, RemovalNetwork
@@ -37,7 +40,20 @@ _GATES = (
 )
 # The official gates are 1x1 convolutions, ours are matrices.
 _GATE_WEIGHT = re.compile(r"\.from_(mean|std)\.\d\.weight$")
+_FIRST = "patch_embed.weight"  # the first weight of an official file
 _PRIOR = "cd."  # prefix of the prior's weights in official files
+
+
+class Config(TypedDict):
+    """Arguments of a network in files."""
+
+    in_channels: int
+    residual: NotRequired[bool]
+    inversion: NotRequired[bool]
+    prior: NotRequired[SCPMConfig | None]
+    """That of ThiefCloud's prior; None if it has none."""
+    veil: NotRequired[bool]
+    """Part of older versions, which cannot be built any more."""
 
 
 def load(weights: Path | str = "general") -> RemovalNetwork:
@@ -72,8 +88,10 @@ def build(
         prior: an existing prior, for a network that takes one. Default: built from `config`.
 
     Raises:
-        CheckpointError: the config is one of an older version that cannot be built any more.
+        CheckpointError: the config has another structure, or is one of an older version that
+            cannot be built any more.
     """
+    check_structure(dict(config), Config, "its config")
     if config.get("veil"):
         raise CheckpointError(
             "these weights have a veil (--veil), which the inversion has replaced. Use the version "
@@ -94,18 +112,21 @@ BUILDERS: Mapping[str, Callable[..., RemovalNetwork]] = {
 
 
 def load_into(model: nn.Module, path: Path) -> None:
-    """Load the weights of a checkpoint of ours into an existing network.
+    """Load the weights of a checkpoint of ours, or a bare state dict, into an existing network.
 
     Raises:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
     content = read_file(path)
-    require_network(path, content, *BUILDERS)
-    load_weights(model, content["model"], path)
+    if is_ours(content):
+        require_network(path, content, *BUILDERS)
+    load_weights(model, content["model"] if is_ours(content) else content, path)
 
 
 def load_official(path: Path | str) -> ThiefCloud:
-    """Load ThiefCloud from a file of the official code, which is a bare state dict.
+    """Load ThiefCloud from a file of the official code, which is a state dict.
+
+    It may lie within other dicts, and a wrapper may have changed its names (`unwrapped`).
 
     Returns:
         The network in eval mode, on the CPU.
@@ -114,11 +135,12 @@ def load_official(path: Path | str) -> ThiefCloud:
         FileNotFoundError, CheckpointError: the message says what to do.
     """
     path = Path(path)
-    weights = read_file(path)
-    if is_ours(weights) or "patch_embed.weight" not in weights:
+    content = read_file(path)
+    weights = None if is_ours(content) else unwrapped(content, _FIRST)
+    if weights is None:
         raise CheckpointError(
-            f"{path} holds no ThiefCloud of the official code (no weight patch_embed.weight): name "
-            "another file."
+            f"{path} holds no ThiefCloud of the official code (no weight {_FIRST}), and no network "
+            "of ours with its config: name another file, such as best.pt of a training."
         )
 
     # The prior has names of its own.
@@ -133,13 +155,19 @@ def load_official(path: Path | str) -> ThiefCloud:
     for name, tensor in rename(own, _official_prefixes()).items():
         for theirs, ours in _GATES:
             name = name.replace(theirs, ours)
-        renamed[name] = tensor[..., 0, 0] if _GATE_WEIGHT.search(name) else tensor
+        renamed[name] = _without_place(tensor) if _GATE_WEIGHT.search(name) else tensor
     for name, tensor in from_official_names(of_prior).items():
         renamed[f"prior.{name}"] = tensor
 
     model = ThiefCloud(SCPM(sampling="official"))
     load_weights(model, renamed, path)
-    return ordered_to_restore(model).eval()
+    return ready_to_restore(model, path)
+
+
+def _without_place(weight: Tensor) -> Tensor:
+    """Return the matrix in the weights of a 1x1 convolution, and other weights as they are."""
+    is_point = isinstance(weight, Tensor) and weight.shape[-2:] == (1, 1)
+    return weight[..., 0, 0] if is_point else weight
 
 
 def _official_prefixes() -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
-from cloudkit.checkpoints import read_file
+from cloudkit.checkpoints import CheckpointError, fitting_weights, read_file
 from cloudkit.errors import UserError
 from thiefcloud.network.base import Restoration
 
@@ -148,10 +148,11 @@ def load_vgg16(path: Path | None) -> nn.Sequential:
 
     if path is not None:
         try:
-            network.load_state_dict(read_file(path), assign=True)
-        except RuntimeError as error:
+            network.load_state_dict(fitting_weights(network, read_file(path), path), assign=True)
+        except CheckpointError as error:
             raise UserError(
-                f"{path} does not hold torchvision's VGG16: fetch {weights.url} and name that file."
+                f"{path} does not hold torchvision's VGG16: fetch {weights.url} and name that "
+                f"file. {error}"
             ) from error
         return network.features
 

@@ -1,4 +1,6 @@
 import resource
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -161,6 +163,16 @@ def test_weights_that_do_not_fit_are_named() -> None:
 def test_values_that_are_no_weights_are_named() -> None:
     with pytest.raises(CheckpointError, match=r"2 of another shape \(bias, weight\)"):
         load_weights(nn.Linear(3, 2), {"weight": 1, "bias": "x"}, Path("my.pt"))  # type: ignore[dict-item]
+
+
+def test_loading_imports_no_compiler(tmp_path: Path) -> None:
+    """Planning a network on the meta device would, which takes seconds."""
+    model = scpm.SCPM()
+    save_checkpoint(tmp_path / "a.pt", "scpm", model.config, {"model": model.state_dict()})
+    code = f"import sys, scpm; scpm.load({str(tmp_path / 'a.pt')!r}); print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "scpm" in done.stdout.split()
+    assert "torch._dynamo" not in done.stdout.split()
 
 
 def test_rename_takes_the_first_prefix_that_fits_and_only_prefixes() -> None:
