@@ -12,6 +12,7 @@ import tyro
 from torch import Tensor
 from torch.utils.tensorboard import SummaryWriter
 
+from cloudkit.checkpoints import structure_problem
 from cloudkit.errors import UserError
 from cloudkit.files import remove_leftovers, write_json, write_text
 from cloudkit.folders import FolderLock, require_folder
@@ -209,7 +210,7 @@ def read_options(kind: type[Options], folder: Path) -> Options:
         )
     try:
         return _from_plain(kind, json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise UserError(
             f"{path} does not hold the options of this script ({error}); name the folder of "
             "another run."
@@ -223,7 +224,7 @@ def _has_saved(history: Path) -> bool:
     """
     try:
         return history.exists() and len(json.loads(history.read_text(encoding="utf-8"))) > 1
-    except ValueError:
+    except (ValueError, TypeError, RecursionError):
         return True
 
 
@@ -245,9 +246,18 @@ def _differences(old: Any, new: Any) -> list[tuple[str, object, object]]:
 
 
 def _from_plain(kind: Any, values: Mapping[str, Any]) -> Any:
-    """Undo `cloudkit.script.command_line.plain`."""
+    """Undo `cloudkit.script.command_line.plain`.
+
+    Raises:
+        TypeError, KeyError, ValueError: the values are not those of the dataclass.
+    """
     hints = typing.get_type_hints(kind)
-    return kind(**{name: _converted(hints[name], value) for name, value in values.items()})
+    converted = {}
+    for name, value in values.items():
+        converted[name] = _converted(hints[name], value)
+        if problem := structure_problem(converted[name], hints[name]):
+            raise TypeError(f"its {name} {problem}")
+    return kind(**converted)
 
 
 def _converted(hint: Any, value: Any) -> Any:

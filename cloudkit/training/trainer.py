@@ -16,10 +16,10 @@ from cloudkit.memory import ordered_to_train
 from cloudkit.processes import Processes
 from cloudkit.progress import progress_bar
 from cloudkit.training.precision import AveragedWeights, MixedPrecision
+from cloudkit.training.state import check_training, optimizer_state
 
 Network = TypeVar("Network", bound=nn.Module)
 Losses = Callable[[nn.Module, Any], dict[str, Tensor]]
-_STATE = {"model", "optimizer", "scaler", "averaged", "progress"}
 _CHECK_EVERY = 50  # steps between looks at the loss on a GPU: each look waits for the device
 
 
@@ -73,7 +73,7 @@ class Trainer(Generic[Network]):
         self.optimizer: torch.optim.Optimizer
         self.max_gradient = math.inf
         self.parallel: nn.Module = model
-        self._restored: tuple[int, Mapping[str, Any]] | None = None  # its phase and state
+        self._restored: tuple[Path, Mapping[str, Any]] | None = None  # a state and its file
 
     @property
     def best_model(self) -> Network:
@@ -103,8 +103,8 @@ class Trainer(Generic[Network]):
         self.precision.begin()
 
         restored, self._restored = self._restored, None
-        if restored is not None and restored[0] == self.progress.phase:
-            self._restore_optimizer(restored[1])
+        if restored is not None and restored[1]["progress"]["phase"] == self.progress.phase:
+            self._restore_optimizer(*restored)
 
     def train_steps(
         self,
@@ -223,24 +223,23 @@ class Trainer(Generic[Network]):
                 f"{path} holds weights but no training to continue; name the folder of a run that "
                 "has a last.pt."
             )
-        if missing := _STATE - training.keys():
-            raise UserError(
-                f"{path} lacks {', '.join(sorted(missing))} of the training's state; it may be "
-                "damaged: name another run."
-            )
+        check_training(training, path)
         load_weights(self.model, training["model"], path)
         if self.averaged is not None and training["averaged"] is not None:
             load_weights(self.averaged, training["averaged"], path)
         self.progress = Progress(**training["progress"])
-        self._restored = (self.progress.phase, training)
+        self._restored = (path, training)
 
-    def _restore_optimizer(self, training: Mapping[str, Any]) -> None:
-        # Keep this machine's way of computing, fused or not.
-        groups = []
-        state = training["optimizer"]
-        for saved, own in zip(state["param_groups"], self.optimizer.param_groups, strict=True):
-            groups.append({**saved, "fused": own.get("fused"), "foreach": own.get("foreach")})
-        self.optimizer.load_state_dict({**state, "param_groups": groups})
+    def _restore_optimizer(self, path: Path, training: Mapping[str, Any]) -> None:
+        state = optimizer_state(self.optimizer, training["optimizer"], path)
+        self.optimizer.load_state_dict(state)
 
-        if training["scaler"] and self.precision.scaler.is_enabled():
-            self.precision.scaler.load_state_dict(training["scaler"])
+        saved, scaler = training["scaler"], self.precision.scaler
+        if not saved or not scaler.is_enabled():
+            return
+        if saved.keys() != scaler.state_dict().keys():
+            raise UserError(
+                f"{path} is damaged: its gradient scaler holds {sorted(saved)}, expected "
+                f"{sorted(scaler.state_dict())}. Name another run."
+            )
+        scaler.load_state_dict(dict(saved))

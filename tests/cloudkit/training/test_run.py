@@ -71,7 +71,22 @@ def test_options_come_back_from_their_file(
 
 
 @pytest.mark.parametrize(
-    "text", ["{", "[]", '{"unknown": 1}', '{"crop": 7}', '{"clear": "a", "pairs": "b"}']
+    "text",
+    [
+        "{",
+        "[]",
+        "null",
+        "[" * 100_000,
+        '{"unknown": 1}',
+        '{"crop": 7}',
+        '{"crop": "64"}',
+        '{"crop": [64]}',
+        '{"clouds": {"opacity": [0.1, "x"]}}',
+        '{"clouds": [1]}',
+        '{"optimizer": "other"}',
+        '{"clear": "a", "pairs": "b"}',
+    ],
+    ids=range(12),
 )
 def test_options_of_something_else(tmp_path: Path, text: str) -> None:
     (tmp_path / "options.json").write_text(text)
@@ -307,7 +322,7 @@ def test_a_folder_that_cannot_be_written_to(
         make_run(tmp_path / "new" / "run", tmp_path)
 
 
-@pytest.mark.parametrize("history", ["", "[", '[{"step": 1}, {"step": 2}]'])
+@pytest.mark.parametrize("history", ["", "[", "3", "null", '[{"step": 1}, {"step": 2}]'])
 def test_a_run_that_saved_and_has_no_state(tmp_path: Path, history: str) -> None:
     (tmp_path / "history.json").write_text(history)
     with pytest.raises(UserError, match=r"last\.pt is missing, so the run cannot go on"):
