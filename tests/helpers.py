@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from cloudkit.checkpoints import read_file
 from cloudkit.imaging.images import write_image
+from scpm import simulate_clouds
 
 ROOT = Path(__file__).resolve().parents[1]
 SIMULATE = ROOT / "SCPM" / "src" / "simulate.py"
@@ -161,3 +163,12 @@ def assert_same_state(one: Path, other: Path) -> None:
     assert [name for name in left if not torch.equal(left[name], right[name])] == []
     if "training" in first:
         assert first["training"]["progress"] == second["training"]["progress"]
+
+
+def land(seed: int = 0, height: int = 96, width: int = 128) -> Tensor:
+    """Return land with texture, some of it under cloud, (3, H, W)."""
+    random = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(1, 1, height // 4, width // 4, generator=random)
+    gray = 0.2 + 0.3 * F.interpolate(coarse, scale_factor=4, mode="bicubic").clamp(0, 1)
+    land = gray * torch.tensor([1.0, 0.9, 0.8]).view(3, 1, 1)
+    return simulate_clouds(land, [seed]).cloudy[0]

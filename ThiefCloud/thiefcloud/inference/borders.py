@@ -11,7 +11,8 @@ _TOLERANCE = 10 / 255  # from the colour; JPEG leaves noise in a border
 _MEDIAN = 3 / 255  # the same for half of the pixels of a wide border
 _NARROW = 9  # pixels, a block of JPEG, all of which is noisy, and one
 _FULL = 0.9  # fraction of a line that has the colour, of a narrow border or before its edge
-_FILLED = 0.6  # the same within a wide border, which may hold lettering
+_FILLED = 0.6  # the same of most lines of a border
+_LETTERED = 0.35  # the same of lines with lettering, in a wide border
 _GROUND = 0.25  # fraction of the lines behind a border that may have its colour
 _BEHIND = 4  # lines behind a border that are compared with it
 _BLURRED = 2  # lines behind a border that lossy formats mix with it, at least
@@ -66,26 +67,37 @@ def _width(image: Tensor) -> int:
     if distance.shape[1] < (1 - 2 * _WIDEST) * image.shape[2]:
         return 0
 
-    # Find the first line of another colour. There the colour must end everywhere at once.
     coloured = (distance <= _TOLERANCE).float().mean(1)
-    others = (coloured < _FILLED).nonzero()
-    width = int(others[0, 0]) if len(others) else 0
-    if not 0 < width <= limit:
-        return 0
+    for width in range(1, limit + 1):
+        ends = coloured[width - 1] >= _FILLED > coloured[width]
+        if ends and (first := _first_ground(distance, coloured, width)):
+            return min(first, limit)
+    return 0
+
+
+def _first_ground(distance: Tensor, coloured: Tensor, width: int) -> int | None:
+    """Return the first line of ground if a border of a width ends there, else None.
+
+    Args:
+        distance: distances of the pixels from the colour of the border, (lines, W).
+        coloured: fraction of the pixels of each line that have it.
+        width: width of the border that is tried.
+    """
+    # The colour ends everywhere at once.
     border = distance[:width]
     first = width + _blurred(border, coloured[width:])
     behind = slice(first, first + _BEHIND)
     step = distance[behind].median() - border[-1].median()
     before = coloured[max(width - _NARROW, 0)]
     if before < _FULL or coloured[behind].mean() > _GROUND or step < _STEP:
-        return 0
+        return None
 
     # A border has less noise than ground.
     if width < _NARROW:
         even = bool((coloured[: max(width - 1, 1)] >= _FULL).all())
     else:
-        even = bool(border.median() <= _MEDIAN)
-    return min(first, limit) if even else 0
+        even = bool(border.median() <= _MEDIAN and coloured[:width].min() >= _LETTERED)
+    return first if even else None
 
 
 def _blurred(border: Tensor, coloured: Tensor) -> int:

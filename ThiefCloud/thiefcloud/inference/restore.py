@@ -9,6 +9,7 @@ from torch import Tensor
 from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
 from thiefcloud.inference.borders import Borders, find_borders
+from thiefcloud.inference.impulses import without_impulses
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.statistics import fill, has_data, image_statistics
 
@@ -42,7 +43,8 @@ def restore_and_detect(
         raw: keep restored values outside [0, 1], because some protocols score them.
         flips: as in `restore`.
 
-    Borders of one colour take no part if the network has an inversion; see `find_borders`.
+    If the network has an inversion, borders of one colour and single odd pixels take no part
+    (`find_borders`, `without_impulses`). Borders stay as they are.
 
     Returns:
         The restored image, as `restore` returns it unless raw, and the thickness map (1, H, W) or
@@ -64,6 +66,10 @@ def _restore_ground(
     model: RemovalNetwork, image: Tensor, *, raw: bool, flips: bool
 ) -> tuple[Tensor, Tensor]:
     """Restore images without borders, as `restore_and_detect`."""
+    given = image
+    if model.inversion is not None:
+        batch = image if image.ndim == 4 else image[None]
+        image = without_impulses(batch).view_as(image)
     statistics = scene_statistics(model, image)
 
     def maps_of(batch: Tensor) -> list[Tensor]:
@@ -72,6 +78,10 @@ def _restore_ground(
 
     outputs_of = partial(in_all_orientations, maps_of) if flips else maps_of
     restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
+
+    # An odd pixel changes as those around it do.
+    if image is not given:
+        restored = restored + (given - image)
     return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 import thiefcloud
 from scpm import SCPM, detect
-from tests.helpers import noise
+from tests.helpers import land, noise
 from thiefcloud import NoPrior, ThiefCloud, restore, restore_and_detect
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.inference.restore import scene_statistics
@@ -62,8 +62,8 @@ def test_the_margin_does_not_change_the_statistics_of_the_image(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     model = ThiefCloud(NoPrior(), residual=True, inversion=True).eval()
-    image = torch.rand(3, 40, 48)
-    image[:, :8] = 0  # no data
+    image = 0.4 + 0.1 * torch.rand(3, 40, 48)
+    image[:, 10:20, 10:30] = 0  # no data
     calls = []
     estimate = Inversion.estimate
 
@@ -73,7 +73,8 @@ def test_the_margin_does_not_change_the_statistics_of_the_image(
 
     monkeypatch.setattr(Inversion, "estimate", keep)
     restore(model, image)
-    torch.testing.assert_close(calls[0][0, :, 0], image[:, 8:].mean((1, 2)))
+    ground = image[:, image.any(0)]
+    torch.testing.assert_close(calls[0][0, :, 0], ground.mean(1), rtol=0, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", RELEASED)
@@ -188,3 +189,37 @@ def test_flips_are_the_mean_over_eight_forms(model: ThiefCloud) -> None:
 
     found = restore_and_detect(model, image, flips=True, raw=True)[0]
     torch.testing.assert_close(found, total / 8, rtol=0, atol=1e-4)
+
+
+def test_borders_and_odd_pixels_mislead_no_image() -> None:
+    """The rest of the image is restored as without them."""
+    model = thiefcloud.load("rice1")
+    clear = land(3)[None]
+    hazy = (0.45 * clear + 0.5)[0]
+    expected = restore(model, hazy)
+
+    framed = hazy.clone()
+    for side in (framed[:, :5], framed[:, -5:], framed[..., :5], framed[..., -5:]):
+        side[:] = 0.98
+    found = restore(model, framed)
+    assert torch.equal(found[:, :5], framed[:, :5])
+    inside = (..., slice(5, -5), slice(5, -5))
+    assert (found[inside] - expected[inside]).square().mean().sqrt() < 0.03
+
+    dusty = hazy.clone()
+    odd = torch.rand(hazy.shape[1:], generator=torch.Generator().manual_seed(0)) < 0.01
+    dusty[:, odd] = 0.0
+    found = restore(model, dusty)
+    assert (found[:, ~odd] - expected[:, ~odd]).square().mean().sqrt() < 0.01
+
+
+def test_a_batch_is_restored_as_its_images_whatever_their_borders() -> None:
+    model = thiefcloud.load("rice1")
+    images = torch.stack([land(4), land(5)])
+    images[1, :, :6] = 0.0
+    restored, thickness = restore_and_detect(model, images)
+    for number in range(2):
+        one, its_thickness = restore_and_detect(model, images[number])
+        torch.testing.assert_close(restored[number], one, rtol=0, atol=1e-4)
+        torch.testing.assert_close(thickness[number], its_thickness, rtol=0, atol=1e-4)
+    assert not thickness[1, :, :6].any()
