@@ -5,10 +5,10 @@
     python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
 
-Images keep their size, their bit depth, gray or alpha, black rims, and their place on Earth
-(GeoTIFF). Folders keep their structure. Files already there are replaced. Images of one name, as
-a.jpg and a.tif, become a_jpg.png and a_tif.tif. Images that cannot be used are named at the end;
-the exit status is then 2.
+Images keep their size, their type, gray or alpha, pixels without data, and all that else lies in
+their files: place on Earth, tags, EXIF. Folders keep their structure. Files already there are
+replaced. Images of one name, as a.jpg and a.tif, become a_jpg.png and a_tif.tif. Images that cannot
+be used are named at the end; the exit status is then 2.
 """
 
 import os
@@ -21,9 +21,7 @@ import thiefcloud
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.finding import distinct_stems, find_images
-from cloudkit.imaging.images import write_image
-from cloudkit.imaging.pictures import read_picture, write_picture
-from cloudkit.imaging.tiff import TIFF_SUFFIXES
+from cloudkit.imaging.pictures import read_picture, write_picture, write_thickness
 from cloudkit.processes import join_processes
 from cloudkit.script.command_line import expand, parser, run_script
 from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
@@ -80,7 +78,8 @@ def restore_file(
     restored = torch.where(image.any(0), restored, image)
     write_picture(target, picture, restored.cpu())
     if options.thickness:
-        write_image(target.with_name(f"{target.stem}_thickness.png"), thickness.cpu(), bits=16)
+        named = target.with_name(f"{target.stem}_thickness{target.suffix}")
+        write_thickness(named, picture, thickness.cpu())
 
 
 def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
@@ -106,7 +105,7 @@ def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Pa
 
     jobs: list[tuple[Path, Path]] = []
     for (path, place), stem in zip(found.items(), distinct_stems(list(found)), strict=True):
-        jobs.append((path, _output(out / place.with_name(stem + path.suffix))))
+        jobs.append((path, out / place.with_name(stem + path.suffix)))
 
     # Names are compared without suffix, because formats may change.
     sources = {_real(source).with_suffix("") for source, _ in jobs}
@@ -133,11 +132,6 @@ def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Pa
 def _real(path: Path) -> Path:
     """Return the path without links. Unlike `Path.resolve`, this takes links that form a cycle."""
     return Path(os.path.realpath(path))
-
-
-def _output(path: Path) -> Path:
-    """Return the path with the suffix of the format that is written."""
-    return path.with_suffix(".tif" if path.suffix.lower() in TIFF_SUFFIXES else ".png")
 
 
 if __name__ == "__main__":

@@ -115,6 +115,7 @@ def _read_stored(path: Path, bands: int) -> Tensor:
     """Read an image in its own type.
 
     Floats become floats in [0, 1], because their range must be checked while the file is known.
+    int16 does, too, because stores hold uint16 as int16.
     """
     pixels = read_image(path, bands=bands)
-    return read_unit(path, bands=bands) if pixels.dtype.is_floating_point else pixels
+    return pixels if pixels.dtype in (torch.uint8, torch.uint16) else read_unit(path, bands=bands)

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from cloudkit.data.pairs import DataError, Pair, pair_name
 from cloudkit.imaging.finding import natural_key
-from cloudkit.imaging.images import SUFFIXES
+from cloudkit.imaging.formats import SUFFIXES
 
 PART_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
 UNSPLIT = "whole"  # the only part of a dataset that has no parts

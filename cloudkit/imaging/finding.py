@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from cloudkit.imaging.images import SUFFIXES
+from cloudkit.imaging.formats import SUFFIXES
 
 
 def natural_key(name: str) -> tuple[tuple[int, int | str], ...]:

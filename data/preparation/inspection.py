@@ -10,21 +10,13 @@ from pathlib import Path
 from PIL import Image
 
 from cloudkit.errors import UserError
+from cloudkit.imaging.formats import format_of
 from cloudkit.imaging.images import decode
 from cloudkit.progress import progress_bar
 from cloudkit.script.each_image import LeftOut, attempt
 
 TRAITS = ("pixels", "mode", "format")
 _PNG_END = b"IEND\xaeB`\x82"  # the last chunk, which Pillow does not ask for
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "PNG",
-    b"\xff\xd8\xff": "JPEG",
-    b"II*\0": "TIFF",
-    b"MM\0*": "TIFF",
-    b"II+\0": "TIFF",  # BigTIFF
-    b"MM\0+": "TIFF",
-    b"BM": "BMP",
-}
 _FORMATS = {
     ".png": "PNG",
     ".jpg": "JPEG",
@@ -81,7 +73,7 @@ def _inspect(path: Path) -> InspectedImage:
         return InspectedImage(path, damage=f"cannot be read ({error.strerror})")
 
     checksum, byte_count = hashlib.sha256(content).hexdigest(), len(content)
-    image_format = _format(content)
+    image_format = format_of(content)
     if not content:
         return InspectedImage(path, checksum, damage="is empty: 0 bytes")
     try:
@@ -101,13 +93,6 @@ def _inspect(path: Path) -> InspectedImage:
     mode = f"{8 * pixels.itemsize} {kind} x {bands}"
     values = (f"{width} x {height}", mode, image_format or "other")
     return InspectedImage(path, checksum, byte_count, dict(zip(TRAITS, values, strict=True)))
-
-
-def _format(content: bytes) -> str:
-    for signature, name in _SIGNATURES.items():
-        if content.startswith(signature):
-            return name
-    return ""
 
 
 def _png_damage(path: Path, content: bytes) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.data.pairs import pair_name
 from cloudkit.imaging.finding import natural_key
-from cloudkit.imaging.images import SUFFIXES
+from cloudkit.imaging.formats import SUFFIXES
 from preparation.archives import is_junk
 from preparation.inspection import TRAITS, InspectedImage, inspect_all
 

@@ -11,6 +11,8 @@ from PIL import Image
 import scpm
 import thiefcloud
 from cloudkit.imaging.images import decode, read_unit, write_image
+from cloudkit.imaging.pictures import read_picture
+from tests.cloudkit.imaging import geotiffs
 from tests.helpers import PREDICT, assert_one_error, noise, random_pixels, run_script, write_images
 
 
@@ -32,6 +34,8 @@ def files(folder: Path) -> list[str]:
         ("a.png", 8, 4, "a.png"),
         ("a.png", 8, 2, "a.png"),
         ("a.png", 16, 1, "a.png"),
+        ("a.png", 16, 3, "a.png"),
+        ("a.png", 16, 4, "a.png"),
         ("a.jpg", 8, 3, "a.png"),
         ("a.jpg", 8, 1, "a.png"),
         ("a.bmp", 8, 3, "a.png"),
@@ -56,10 +60,10 @@ def test_an_image_is_restored_in_its_own_manner(
 
     if has_alpha:
         np.testing.assert_array_equal(after[..., -1], before[..., -1])
-    image = read_unit(source)
-    expected = torch.where(
-        image.any(0), thiefcloud.restore(thiefcloud.load(checkpoint), image), image
-    )  # black stays
+    picture = read_picture(source)
+    restored = thiefcloud.restore(thiefcloud.load(checkpoint), picture.image)
+    stays = ~(picture.valid & picture.image.any(0))  # transparent, or black
+    expected = torch.where(stays, read_unit(source), restored)
     expected = expected.mean(0, keepdim=True) if bands < 3 else expected
     found = read_unit(out / written, bands=expected.shape[0])
     torch.testing.assert_close(found, expected, rtol=0, atol=0.51 / (2**bits - 1))
@@ -133,9 +137,9 @@ def test_what_cannot_be_read_is_named_at_the_end(
     (source / "2.png").write_bytes((source / "1.png").read_bytes()[:99])
     write_images(source, ["4.tif"], bands=13)
     tifffile.imwrite(source / "5.tif", np.full((16, 16, 3), 7.0, np.float32), photometric="rgb")
-    broken = np.full((16, 16, 3), 0.5, np.float32)
-    broken[2, 2] = np.nan
-    tifffile.imwrite(source / "6.tif", broken, photometric="rgb")
+    endless = np.full((16, 16, 3), 0.5, np.float32)
+    endless[2, 2] = np.inf
+    tifffile.imwrite(source / "6.tif", endless, photometric="rgb")
 
     assert predict(checkpoint, source, "--out", out) == 2
     assert files(out) == ["1.png", "3.png"]
@@ -154,18 +158,41 @@ def test_what_cannot_be_read_is_named_at_the_end(
     assert "Traceback" not in shown.err
 
 
-@pytest.mark.parametrize("kind", ["uint8", "float32"])
 def test_a_peak_that_does_not_fit_the_file(
-    tmp_path: Path, checkpoint: Path, kind: str, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pixels = np.full((16, 16, 3), 9, kind)
-    if kind == "float32":
-        pixels[3, 3, 0] = np.nan
+    pixels = np.full((16, 16, 3), 9, np.uint8)
     tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
     assert predict(checkpoint, tmp_path / "a.tif", "--peak", 1000, "--out", tmp_path / "out") == 2
-    assert {"uint8": "below the peak of 1000", "float32": "not a number"}[
-        kind
-    ] in capsys.readouterr().err
+    assert "below the peak of 1000" in capsys.readouterr().err
+
+
+def test_pixels_without_data_stay(tmp_path: Path, checkpoint: Path) -> None:
+    """A pixel that is not a number would make every restored pixel one."""
+    pixels = geotiffs.ramp("float32", 3, 0.1, 0.9)
+    hole = np.zeros(pixels.shape[:2], bool)
+    hole[3:9, 5:11] = True
+    pixels[hole] = np.nan
+    geotiffs.write(tmp_path / "a.tif", pixels, nodata=np.nan, crs=geotiffs.CRS)
+    assert predict(checkpoint, tmp_path / "a.tif", "--out", tmp_path / "out", "--thickness") == 0
+    assert files(tmp_path / "out") == ["a.tif", "a_thickness.tif"]
+    restored = geotiffs.stored(tmp_path / "out" / "a.tif")
+    np.testing.assert_array_equal(np.isnan(restored).all(-1), hole)
+    assert np.isfinite(restored[~hole]).all()
+    assert geotiffs.differences(tmp_path / "a.tif", tmp_path / "out" / "a.tif") == []
+
+
+def test_the_rest_of_a_folder_is_restored_beside_damaged_deep_png(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", ["1.png", "3.png"])
+    geotiffs.write(tmp_path / "in" / "2.png", random_pixels(np.uint16, 16, 16, 3), driver="PNG")
+    content = bytearray((tmp_path / "in" / "2.png").read_bytes())
+    content[len(content) // 2] ^= 8
+    (tmp_path / "in" / "2.png").write_bytes(content)
+    assert predict(checkpoint, tmp_path / "in", "--out", tmp_path / "out") == 2
+    assert files(tmp_path / "out") == ["1.png", "3.png"]
+    assert "2.png cannot be read" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

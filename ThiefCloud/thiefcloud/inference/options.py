@@ -121,16 +121,17 @@ class PredictOptions:
     """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, or a file of the
     official code. Default: general."""
     out: Path = RUNS / "predict"
-    """Folder for the restored images. Images of 8 bits, and gray ones, become PNG; TIFF stays TIFF;
-    colour of 16 bits becomes TIFF."""
+    """Folder for the restored images. TIFF stays TIFF, JPEG 2000 becomes TIFF, and all others
+    become PNG."""
     flips: bool = False
     """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
     eight times slower."""
     thickness: bool = False
-    """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque."""
+    """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
+    a GeoTIFF are a GeoTIFF at its place."""
     peak: float | None = None
     """Stored value that means 1 (white); 10000 is usual for reflectance. Default: 255 for 8 bits,
-    65535 for 16."""
+    65535 for 16, 32767 for 16 with sign, 1 for floats."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1, ..."""
 

@@ -190,3 +190,14 @@ def test_a_place_that_several_samples_show_is_stored_once(tmp_path: Path) -> Non
     (crops,) = several.__getitems__([SampleIndex(2, key) for key in keys])
     (expected,) = once.__getitems__([SampleIndex(0, key) for key in keys])
     assert torch.equal(crops, expected)
+
+
+def test_signed_pixels_are_no_unsigned_ones(tmp_path: Path) -> None:
+    """Stores hold uint16 in the bits of int16, which must not happen to int16 of a file."""
+    pixels = np.linspace(-100, 32767, 16 * 16 * 3).reshape(16, 16, 3).astype(np.int16)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="rgb")
+    files = [(tmp_path / "a.tif",)]
+    dataset = CropDataset(files, (3,), 16, torch.device("cpu"), show_progress=False)
+    (crop,) = dataset[SampleIndex(0, (0, 0))]
+    expected = np.sort((pixels / 32767).clip(0, 1), axis=None)
+    np.testing.assert_allclose(np.sort(crop.numpy(), axis=None), expected, atol=1e-6)

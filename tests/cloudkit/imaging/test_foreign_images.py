@@ -13,7 +13,9 @@ import tifffile
 import torch
 from PIL import Image
 
-from cloudkit.imaging.images import ImageError, decode, read_image, read_unit
+from cloudkit.imaging.formats import ImageError
+from cloudkit.imaging.images import decode, read_image, read_unit
+from tests.cloudkit.imaging import geotiffs
 from tests.helpers import noise, random_pixels
 
 Pixels = np.ndarray
@@ -96,6 +98,32 @@ def rotated_by_camera(path: Path) -> tuple[Pixels, bool]:
     return np.rot90(pixels, -1), False
 
 
+def through_pillow(mode: str, **options: Any) -> Writer:
+    """Write a kind of TIFF whose colours Pillow turns into RGB as they should be."""
+
+    def write(path: Path) -> tuple[Pixels, bool]:
+        picture = Image.fromarray(pixels_of(np.uint8, 3)).convert(mode)
+        picture.save(path, format="TIFF", **options)
+        with Image.open(path) as opened:
+            back = np.asarray(opened.convert("L" if mode in ("1", "L") else "RGB"))
+        return back.reshape(H, W, -1), False
+
+    return write
+
+
+def by_gdal(dtype: type, bands: int, **options: Any) -> Writer:
+    def write(path: Path) -> tuple[Pixels, bool]:
+        return geotiffs.write(path, pixels_of(dtype, bands), **options), False
+
+    return write
+
+
+def four_bits(path: Path) -> tuple[Pixels, bool]:
+    pixels = pixels_of(np.uint8, 1) % 16
+    geotiffs.write(path, pixels, nbits=4)
+    return pixels * 17, False
+
+
 FOREIGN: dict[str, tuple[str, Writer]] = {
     "16-bit PNG, 1 band": (".png", partial(deep_png, bands=1)),
     "16-bit PNG, 2 bands": (".png", partial(deep_png, bands=2)),
@@ -118,6 +146,23 @@ FOREIGN: dict[str, tuple[str, Writer]] = {
     "big-endian": (".tif", tiff(np.uint16, 3, "rgb", byteorder=">")),
     "big-endian, zlib": (".tif", tiff(np.uint16, 1, GRAY, byteorder=">", compression="zlib")),
     "white is zero": (".tif", white_is_zero),
+    "CMYK": (".tif", through_pillow("CMYK")),
+    "palette TIFF": (".tif", through_pillow("P")),
+    "JPEG in TIFF": (".tif", through_pillow("RGB", compression="jpeg")),
+    "fax": (".tif", through_pillow("1", compression="group4")),
+    "BigTIFF": (".tif", through_pillow("RGB", big_tiff=True)),
+    "4 bits": (".tif", four_bits),
+    "ZSTD": (".tif", by_gdal(np.uint16, 3, compress="zstd", predictor=2)),
+    "LERC": (".tif", by_gdal(np.uint16, 3, compress="lerc")),
+    "WEBP": (".tif", by_gdal(np.uint8, 3, compress="webp", webp_lossless=True)),
+    "16-bit LZW of QGIS": (".tif", by_gdal(np.uint16, 3, compress="lzw", predictor=2, tiled=True)),
+    "16-bit TIFF named .png": (".png", by_gdal(np.uint16, 3)),
+    "16-bit TIFF named .jpg": (".jpg", by_gdal(np.uint16, 1)),
+    "signed": (".tif", by_gdal(np.int16, 3)),
+    "16-bit JPEG 2000 named .png": (
+        ".png",
+        by_gdal(np.uint16, 3, driver="JP2OpenJPEG", quality=100, reversible="yes"),
+    ),
 }
 
 
@@ -134,45 +179,41 @@ def test_files_of_other_programs(tmp_path: Path, suffix: str, write: Writer) -> 
     np.testing.assert_array_equal(image, pixels[..., :bands].transpose(2, 0, 1))
 
 
-def write_lzw(path: Path, pixels: Pixels) -> None:
-    """Write a TIFF with LZW, for which tifffile needs another package.
+def test_12_bits_fill_the_range(tmp_path: Path) -> None:
+    pixels = np.array([0, 2048, 4095], np.uint16).reshape(1, 3, 1)
+    geotiffs.write(tmp_path / "a.tif", pixels, nbits=12)
+    unit = read_unit(tmp_path / "a.tif", bands=1).flatten().tolist()
+    assert unit == pytest.approx([0, 2048 / 4095, 1])
+    assert read_image(tmp_path / "a.tif", bands=1).flatten().tolist() == [0, 32776, 65535]
 
-    Codes stay at 9 bits, because the table is cleared every 200 bytes.
-    """
-    data = pixels.tobytes()
-    codes: list[int] = []
-    for start in range(0, len(data), 200):
-        codes += [256, *data[start : start + 200]]
-    bits = "".join(f"{code:09b}" for code in (*codes, 257))
-    bits += "0" * (-len(bits) % 8)
-    packed = int(bits, 2).to_bytes(len(bits) // 8, "big")
 
-    options: dict[str, Any] = {"shape": pixels.shape, "dtype": pixels.dtype}
-    options |= {"compression": "zlib", "rowsperstrip": pixels.shape[0]}
-    photometric = "rgb" if pixels.ndim == 3 else GRAY
-    tifffile.imwrite(path, iter([packed]), photometric=photometric, **options)
-    with tifffile.TiffFile(path, mode="r+") as file:
-        file.pages.first.tags["Compression"].overwrite(5)
+@pytest.mark.parametrize("compress", ["none", "lzw", "deflate", "zstd", "packbits", "webp"])
+def test_a_fourth_band_is_no_alpha_and_never_lost(tmp_path: Path, compress: str) -> None:
+    options = {"photometric": "rgb", "alpha": "unspecified", "compress": compress}
+    geotiffs.write(tmp_path / "a.tif", pixels_of(np.uint8, 4), **options)
+    with pytest.raises(ImageError, match=r"a\.tif has 4 bands, expected 3"):
+        read_image(tmp_path / "a.tif")
 
 
 @pytest.mark.parametrize(
-    "pixels",
+    ("dtype", "photometric", "bands", "reason"),
     [
-        pixels_of(np.uint16, 3),
-        pixels_of(np.uint16, 4),
-        pixels_of(np.uint8, 1)[..., 0].astype(np.float32) / 255,
+        (np.uint8, "cielab", 3, "would not be kept"),
+        (np.uint16, "separated", 4, "would not be kept"),
+        (np.int8, "rgb", 3, "pixels of type int8"),
+        (np.uint32, "rgb", 3, "pixels of type uint32"),
+        (np.int32, "minisblack", 1, "pixels of type int32"),
+        (np.complex64, "minisblack", 1, "pixels of type complex64"),
     ],
-    ids=["RGB", "RGBA", "float"],
 )
-def test_lzw_that_pillow_reads_wrongly(tmp_path: Path, pixels: Pixels) -> None:
-    """Pillow keeps 8 of 16 bits and takes floats for bytes. Only imagecodecs is right."""
-    write_lzw(tmp_path / "a.tif", pixels)
-    try:
-        decoded, _ = decode(tmp_path / "a.tif")
-    except ImageError as error:
-        assert "imagecodecs" in str(error)  # noqa: PT017  # either outcome is right
-    else:
-        np.testing.assert_array_equal(decoded, pixels.reshape(H, W, -1))
+def test_what_cannot_be_kept_is_refused_with_the_reason(
+    tmp_path: Path, dtype: type, photometric: str, bands: int, reason: str
+) -> None:
+    pixels: Pixels = pixels_of(np.uint8, bands).astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric=photometric)
+    with pytest.raises(ImageError, match=reason) as caught:
+        read_image(tmp_path / "a.tif")
+    assert "damaged" not in str(caught.value)
 
 
 def test_cmyk_jpeg_is_rgb(tmp_path: Path) -> None:
@@ -189,7 +230,7 @@ def test_floats_in_range(tmp_path: Path, byteorder: Literal["<", ">"], dtype: st
     torch.testing.assert_close(read_unit(tmp_path / "a.tif"), image, rtol=0, atol=1e-7)
 
 
-@pytest.mark.parametrize("bad", [1.5, -0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("bad", [1.5, -0.1, float("inf"), -float("inf")])
 def test_floats_out_of_range(tmp_path: Path, bad: float) -> None:
     data = noise(height=H, width=W).permute(1, 2, 0).numpy().copy()
     data[3, 4, 1] = bad

@@ -1,0 +1,193 @@
+"""Pixels of an image file with all that the file says of them: the one reader of images."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from rasterio.enums import MaskFlags
+from rasterio.io import DatasetReader
+from rasterio.windows import Window
+
+from cloudkit.imaging import exif, tiff
+from cloudkit.imaging.colours import colours_of
+from cloudkit.imaging.formats import ImageError, NotKeptError, format_of, is_deep_png, read_header
+from cloudkit.imaging.gdal import DRIVERS, open_dataset
+from cloudkit.imaging.limits import check_claim
+from cloudkit.imaging.metadata import read_properties
+from cloudkit.imaging.orientation import UPRIGHT, upright, upright_place
+from cloudkit.imaging.photos import read_attachments, read_photo
+from cloudkit.imaging.properties import MAXIMA, Attachments, Properties, plain
+
+
+@dataclass(frozen=True)
+class Raster:
+    """Pixels, and all that must come out again with them."""
+
+    pixels: np.ndarray
+    """Stored values (H, W, colour bands), upright; red, green, blue if the file names them."""
+    alpha: np.ndarray | None
+    """Alpha channel (H, W)."""
+    mask: np.ndarray | None
+    """Mask (H, W) of a file that has one: 0 is no data."""
+    properties: Properties
+    """All else."""
+
+    @property
+    def has_data(self) -> np.ndarray:
+        """Pixels (H, W) that hold no no-data value, no NaN in any band, and are not masked."""
+        found = np.ones(self.pixels.shape[:2], bool) if self.mask is None else self.mask > 0
+        if self.pixels.dtype.kind == "f":
+            found &= ~np.isnan(self.pixels).any(-1)
+        for band, index in enumerate(self.properties.order):
+            nodata = self.properties.bands[index].nodata
+            if nodata is not None and not self.properties.has_nodata_colour:
+                found &= self.pixels[..., band] != self._as_stored(nodata)
+        return found
+
+    @property
+    def valid(self) -> np.ndarray:
+        """Pixels (H, W) that have data and are not wholly transparent."""
+        return self.has_data if self.alpha is None else self.has_data & (self.alpha > 0)
+
+    def _as_stored(self, nodata: float) -> float:
+        """Return a no-data value as the pixels hold it: files round that of floats."""
+        dtype = self.pixels.dtype
+        if dtype.kind == "f":
+            limits = np.finfo(dtype)
+            finite = np.clip(nodata, limits.min, limits.max) if np.isfinite(nodata) else nodata
+            return float(np.asarray(finite).astype(dtype))
+        return self.properties.maximum - nodata if self.properties.white_is_zero else nodata
+
+
+class RasterFile:
+    """An open TIFF, PNG of 16 bits or JPEG 2000. Each process must open its own.
+
+    Args:
+        path: the file.
+        dataset: the file, opened by GDAL.
+        image_format: its format.
+        pages: directories of a TIFF.
+    """
+
+    def __init__(
+        self, path: Path, dataset: DatasetReader, image_format: str, pages: list[tiff.Page]
+    ) -> None:
+        self._dataset = dataset
+        page = pages[0] if pages else tiff.Page({})
+        stored = read_properties(dataset, image_format, page)
+        if set(dataset.dtypes) - MAXIMA.keys():
+            raise ImageError(
+                f"{path} has pixels of type {dataset.dtypes[0]}, expected one of "
+                f"{', '.join(MAXIMA)}; convert it."
+            )
+
+        height, width = self.size
+        unpacked = height * width * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
+        check_claim(path, height, width, unpacked)
+        self._colours = colours_of(dataset, stored, page)
+
+        if image_format == "PNG":
+            attachments, self.orientation = read_attachments(path)
+        else:
+            self.orientation = page.first(tiff.ORIENTATION, UPRIGHT)
+            attachments = Attachments(exif.read_exif(path) if exif.is_in(page) else b"")
+        self.properties = replace(
+            self._colours.properties,
+            place=upright_place(stored.place, self.orientation, height, width),
+            overviews=tiff.overviews(pages),
+            attachments=attachments,
+        )
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width as stored."""
+        height, width = self._dataset.shape
+        return height, width
+
+    def read(self, window: Window | None = None) -> Raster:
+        """Read the whole image, upright, or a window of it, as it is stored."""
+        stored = self._dataset.read(window=window).transpose(1, 2, 0)
+        pixels, mask = self._colours.convert(stored)
+        flags = self._dataset.mask_flag_enums[0]
+        if MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags:
+            marks = self._dataset.read_masks(1, window=window)
+            mask = marks if mask is None else np.minimum(marks, mask)
+
+        if window is None:
+            pixels = upright(pixels, self.orientation)
+            mask = None if mask is None else upright(mask, self.orientation)
+        place = self.properties.alpha
+        alpha = None if place is None else pixels[..., place]
+        return Raster(pixels[..., self.properties.order], alpha, mask, self.properties)
+
+
+@contextmanager
+def open_raster(path: Path) -> Iterator[RasterFile]:
+    """Open a TIFF, PNG of 16 bits or JPEG 2000, to read it whole or by windows.
+
+    Raises:
+        ImageError: the file is damaged, claims more pixels than it can hold, or cannot be kept.
+        Exception: of any type, if the file is damaged.
+    """
+    header = read_header(path)
+    image_format = format_of(header)
+    pages = tiff.read_pages(path) if image_format == "TIFF" else []
+    with open_dataset(path, image_format) as dataset:
+        yield RasterFile(path, dataset, image_format, pages)
+
+
+def read_raster(path: Path) -> Raster:
+    """Read an image of any format, once.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ImageError: the file is damaged, empty or unreadable, or its pixel type does not fit.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no image file {path}.")
+    try:
+        return _read(path)
+    except ImageError:
+        raise
+    except NotKeptError as error:
+        raise ImageError(
+            f"{path} would not be kept as it is: {error}; save it as RGB or gray, upright, one "
+            "image a file."
+        ) from error
+    except PermissionError as error:
+        raise ImageError(
+            f"{path} may not be read (permission denied); allow reading it, or leave it out."
+        ) from error
+    except MemoryError as error:
+        raise ImageError(
+            f"{path} is too large for the memory of this machine; cut it into parts."
+        ) from error
+    except Exception as error:  # decoders raise errors of many types on damaged files
+        reason = " ".join(str(error.__cause__ or error).split())
+        raise ImageError(
+            f"{path} cannot be read as an image ({reason}); it may be damaged: get a new copy."
+        ) from error
+
+
+def _read(path: Path) -> Raster:
+    header = read_header(path)
+    image_format = format_of(header)
+    if not image_format:
+        raise ImageError(
+            f"{path} cannot be read as an image: it begins with {header[:12]!r}, unlike PNG, JPEG, "
+            "TIFF, BMP, GIF, JPEG 2000 and WebP. It may be damaged: get a new copy, or convert it."
+        )
+    if image_format in DRIVERS and (image_format != "PNG" or is_deep_png(header)):
+        with open_raster(path) as file:
+            return file.read()
+
+    pixels, has_alpha, attachments = read_photo(path, image_format)
+    colours = pixels.shape[-1] - has_alpha
+    properties = replace(
+        plain("uint8", colours, alpha=has_alpha, image_format=image_format),
+        attachments=attachments,
+    )
+    alpha = pixels[..., -1] if has_alpha else None
+    return Raster(pixels[..., :colours], alpha, None, properties)
