@@ -1,5 +1,6 @@
 """Loss of ThiefCloud: pixel loss and features of VGG16, for the outputs of three levels."""
 
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Literal
@@ -90,7 +91,11 @@ def psnr_loss(images: Tensor, clear: Tensor) -> Tensor:
     return (error + _SMALLEST_ERROR).log10().mean()
 
 
-_PIXEL_LOSSES = {"mse": F.mse_loss, "l1": F.l1_loss, "psnr": psnr_loss}
+_PIXEL_LOSSES: dict[PixelLoss, Callable[[Tensor, Tensor], Tensor]] = {
+    "mse": F.mse_loss,
+    "l1": F.l1_loss,
+    "psnr": psnr_loss,
+}
 
 
 class PerceptualLoss(nn.Module):

@@ -10,7 +10,7 @@ import rasterio
 import tifffile
 from rasterio.enums import ColorInterp
 
-from cloudkit.imaging.images import find_images
+from cloudkit.imaging.finding import find_images
 from cloudkit.imaging.pictures import read_picture, write_picture, write_thickness
 from cloudkit.imaging.raster import open_raster
 from cloudkit.imaging.tiff import read_pages

@@ -39,8 +39,8 @@ def test_every_kind_is_drawn() -> None:
 
 
 def test_equal_seeds_draw_equal_pixels() -> None:
-    pair = torch.rand(2, 3, 40, 40)
-    one, other = (lay_odd_pixels(*pair, np.random.default_rng(4)) for _ in range(2))
+    cloudy, clear = torch.rand(2, 3, 40, 40)
+    one, other = (lay_odd_pixels(cloudy, clear, np.random.default_rng(4)) for _ in range(2))
     assert all(map(torch.equal, one, other))
 
 
