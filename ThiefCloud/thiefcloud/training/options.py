@@ -1,6 +1,5 @@
 """Options of train.py, and their presets."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -100,8 +99,8 @@ class TrainOptions(DataOptions):
     pixel: PixelLoss = "mse"
     """Pixel loss; the paper's is mse. psnr: minus the PSNR of each image, so that images under
     thick cloud do not decide alone."""
-    max_gradient: float = math.inf
-    """Norm to which larger gradients are scaled down in the frozen and the tunable phase. inf: none
+    max_gradient: float = 0.0
+    """Norm to which larger gradients are scaled down in the frozen and the tunable phase. 0: none
     are. The phase of the inversion has its own bound."""
     perceptual: float = 0.04
     """Weight of the perceptual loss; 0 leaves it out."""
@@ -160,7 +159,6 @@ class TrainOptions(DataOptions):
             lr_frozen=self.lr_frozen,
             lr_tunable=self.lr_tunable,
             crop=self.crop,
-            max_gradient=self.max_gradient,
             validate_every=self.validate_every,
         )
         require_not_negative(
@@ -169,6 +167,7 @@ class TrainOptions(DataOptions):
             seed=self.seed,
             jitter=self.jitter,
             even_steps=self.even_steps,
+            max_gradient=self.max_gradient,
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)

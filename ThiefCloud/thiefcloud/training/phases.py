@@ -62,7 +62,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_frozen,
         batch=options.batch_frozen,
         lr=options.lr_frozen,
-        max_gradient=options.max_gradient,
+        max_gradient=options.max_gradient or math.inf,
     )
     tunable = Phase(
         name="tunable",
@@ -71,7 +71,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_tunable,
         batch=options.batch_tunable,
         lr=options.lr_tunable,
-        max_gradient=options.max_gradient,
+        max_gradient=options.max_gradient or math.inf,
     )
     return [inversion, frozen, tunable]
 
