@@ -15,7 +15,7 @@ from thiefcloud.data.batches import WholeImages
 from thiefcloud.data.datasets import Data, open_data
 from thiefcloud.data.options import DataOptions
 from thiefcloud.network.inversion import Inversion
-from thiefcloud.network.statistics import image_statistics
+from thiefcloud.network.statistics import image_statistics, trimmed
 from thiefcloud.training.even_fit import Moments, fit_even, random_hazes
 
 CPU = torch.device("cpu")
@@ -49,8 +49,10 @@ def error(found: Tensor, expected: Tensor) -> float:
 def test_moments_give_the_squared_error() -> None:
     cloudy, clear = torch.rand(3, 2, 8, 9), torch.rand(3, 2, 8, 9)
     gain, offset = torch.rand(3, 2), torch.rand(3, 2)
-    restored = gain[..., None, None] * cloudy + offset[..., None, None]
-    expected = (restored - clear).square().mean((1, 2, 3))
+    kept_cloudy = trimmed(cloudy, image_statistics(cloudy))
+    kept_clear = trimmed(clear, image_statistics(clear))
+    restored = gain[..., None, None] * kept_cloudy + offset[..., None, None]
+    expected = (restored - kept_clear).square().mean((1, 2, 3))
     found = Moments.of(cloudy, clear).squared_error(gain, offset)
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-6)
 
@@ -84,7 +86,7 @@ def test_the_fit_removes_hazes_that_it_has_not_seen() -> None:
     reported = fit_even(inversion, training, steps=400, seed=3, show_progress=False)
 
     cloudy, clear = hazy(ground(64, 0), 1)
-    assert reported == pytest.approx(error(inverted(inversion, cloudy), clear), abs=1e-5)
+    assert reported == pytest.approx(error(inverted(inversion, cloudy), clear), abs=1e-4)
     cloudy, clear = hazy(ground(32, 10), 11)
     assert error(inverted(inversion, cloudy), clear) < 0.3 * error(cloudy, clear)
     assert error(inverted(inversion, clear), clear) < 0.3 * error(cloudy, clear)
@@ -97,8 +99,9 @@ def test_black_shadows_under_cloud_are_ground_but_black_rims_are_not() -> None:
     rim = (0, 0, 0, 8)
     with_rim = Moments.of(F.pad(cloudy, rim), F.pad(clear, rim))
     without = Moments.of(cloudy, clear)
-    torch.testing.assert_close(with_rim.cloudy[..., 0], without.cloudy[..., 0])
-    torch.testing.assert_close(with_rim.clear[..., 0], without.clear[..., 0])
+    # The rim's filling narrows the outermost quantiles a little.
+    for padded, alone in ((with_rim.cloudy, without.cloudy), (with_rim.clear, without.clear)):
+        torch.testing.assert_close(padded[..., 0], alone[..., 0], rtol=0, atol=1e-3)
 
 
 def test_equal_seeds_fit_equally() -> None:
