@@ -25,9 +25,11 @@ from cloudkit.imaging.pictures import read_picture, write_picture, write_thickne
 from cloudkit.processes import join_processes
 from cloudkit.script.command_line import expand, parser, run_script
 from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
+from cloudkit.script.peak import peak_note
 from scpm import SCPM
 from thiefcloud import RemovalNetwork
 from thiefcloud.inference.options import PredictOptions
+from thiefcloud.inference.released import path_of
 
 
 def main(options: PredictOptions) -> None:
@@ -42,6 +44,9 @@ def main(options: PredictOptions) -> None:
                 f"{options.checkpoint} is a network without prior, which sees no thickness; "
                 "leave out --thickness."
             )
+
+        if processes.is_main and (note := peak_note(path_of(options.checkpoint), options.peak)):
+            print(note)
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}

@@ -22,13 +22,14 @@ import torch
 from torch import Tensor
 
 import thiefcloud
-from cloudkit.data.pairs import images_by_pair
+from cloudkit.data.pairs import files_for
 from cloudkit.data.scenes import Scene, Scenes, check_scenes
-from cloudkit.data.splits import UNSPLIT, find_listed
+from cloudkit.data.splits import find_listed
+from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
 from cloudkit.folders import require_folder, writing_to
-from cloudkit.imaging.images import check_same_size, read_unit, write_image
+from cloudkit.imaging.images import check_same_size, read_image, read_unit, write_image
 from cloudkit.imaging.panels import side_by_side, stacked
 from cloudkit.processes import Processes, join_processes
 from cloudkit.scoring.collector import Collector
@@ -37,10 +38,12 @@ from cloudkit.scoring.tables import image_table, mean_table, metric_lines, versu
 from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import SAMPLE, parser, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
+from cloudkit.script.peak import peak_note
 from scpm import SCPM
 from thiefcloud.baselines.dark_channel import remove_haze
 from thiefcloud.data.datasets import open_data
 from thiefcloud.inference.options import TestOptions
+from thiefcloud.inference.released import path_of
 
 OVERVIEW_ROWS = 4
 # Function that returns the restored image, not clamped, and the thickness map if there is one.
@@ -75,6 +78,8 @@ def main(options: TestOptions) -> None:
             print(data.note)
             if not (options.restored or options.baseline):
                 print(f"checkpoint: {options.checkpoint}")
+                if note := peak_note(path_of(options.checkpoint), options.peak):
+                    print(note)
             if options.duplicates:
                 found = f"{len(duplicates)} test images are also in training"
                 print(f"{found} by {options.duplicates}{missing}")
@@ -152,7 +157,12 @@ def score_images(
 
 def report(options: TestOptions, collector: Collector, duplicates: Sequence[str]) -> None:
     """Write metrics.json and metrics.csv; print each image, the means, and protocols left out."""
-    about = {"method": options.title, "dataset": options.dataset, "images": collector.images}
+    about = {
+        "method": options.title,
+        "dataset": options.dataset,
+        "images": collector.images,
+        "peak": options.peak,
+    }
     summaries = summarise(collector.rows, collector.protocols, about=about, duplicates=duplicates)
     write_scores(options.out, summaries, collector.rows)
 
@@ -165,7 +175,7 @@ def report(options: TestOptions, collector: Collector, duplicates: Sequence[str]
 def load_method(options: TestOptions, names: Sequence[str], device: torch.device) -> Method:
     """Return the method that the options name."""
     if options.restored:
-        return restored_files(options.restored, names)
+        return restored_files(options.restored, names, options.peak)
     if options.baseline:
         return dark_channel_prior(device)
     return network(options, device)
@@ -195,13 +205,13 @@ def network(options: TestOptions, device: torch.device) -> Method:
     return restore
 
 
-def restored_files(folder: Path, names: Sequence[str]) -> Method:
+def restored_files(folder: Path, names: Sequence[str], peak: float | None) -> Method:
     """Return a method that reads restored images from a folder, by name.
 
     Raises:
         UserError: an image is not there.
     """
-    files = images_by_pair(folder)
+    files = files_for(names, folder)
     missing = [name for name in names if name not in files]
     if missing:
         raise UserError(
@@ -211,7 +221,11 @@ def restored_files(folder: Path, names: Sequence[str]) -> Method:
 
     def restore(scene: Scene) -> tuple[Tensor, None]:
         path = files[scene.name]
-        image = read_unit(path)
+        # Images of 8 bits, as this script writes them, and floats in [0, 1] have their own range.
+        stored = read_image(path)
+        is_unit = stored.dtype.is_floating_point and float(stored.max()) <= 1
+        own_range = stored.dtype == torch.uint8 or is_unit
+        image = read_unit(path, peak=None if own_range else peak)
         check_same_size([image, scene.truth], (path, Path(f"the clear image {scene.name}")))
         return image, None
 

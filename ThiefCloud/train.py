@@ -35,12 +35,14 @@ from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
 from cloudkit.script.command_line import SAMPLE, run_script
+from cloudkit.script.peak import peak_note
 from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
 from cloudkit.training.run import Run, training_parser
 from cloudkit.training.trainer import Trainer
 from thiefcloud import RemovalNetwork, restore, restore_and_detect
 from thiefcloud.data.batches import CloudyCrops, WholeImages
 from thiefcloud.data.datasets import Data, open_data
+from thiefcloud.inference.released import path_of
 from thiefcloud.inference.weights import load_into
 from thiefcloud.paths import OUT
 from thiefcloud.training.even_fit import fit_even
@@ -238,6 +240,9 @@ def announce(options: TrainOptions, data: Data, processes: Processes) -> None:
     print(data.note)
     if start := describe_start(options):
         print(start)
+    for weights in (options.pretrained, options.prior):
+        if weights is not None and (note := peak_note(path_of(weights), options.peak)):
+            print(note)
     if options.folder == SAMPLE:
         print(
             "these are the sample chips; name a real data set with --dataset NAME --root DIR (see "

@@ -32,6 +32,7 @@ from cloudkit.scoring.metrics import correlation
 from cloudkit.script.checks import require_apart, require_fraction, require_positive
 from cloudkit.script.command_line import RUNS, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
+from cloudkit.script.peak import PeakOptions
 from scpm.simulation.opacity import estimate_opacity, smoothed
 
 WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
@@ -41,7 +42,7 @@ MAX_QUANTILE_PIXELS = 2**20  # torch.quantile sorts, and refuses over 2**24 valu
 
 
 @dataclass(frozen=True)
-class ExtractOptions:
+class ExtractOptions(PeakOptions):
     """Options of the choice of pairs and of their clouds."""
 
     root: Path
@@ -65,6 +66,7 @@ class ExtractOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         require_positive(likeness=self.likeness, opacity=self.opacity, ground=self.ground)
         require_fraction(
             likeness=self.likeness, opacity=self.opacity, ground=self.ground, darkened=self.darkened
@@ -77,7 +79,8 @@ def main(options: ExtractOptions) -> None:
     """Write the opacity map of each pair that shows a thin cloud."""
     require_folder(options.out)
     require_apart(options.out, options.root)
-    splits = find_pairs(options.dataset, options.root, SplitLists(split=options.split))
+    lists = SplitLists(split=options.split)
+    splits = find_pairs(options.dataset, options.root, lists, options.peak)
     scenes = PairScenes(splits.train + splits.val)
 
     with writing_to(options.out):

@@ -32,6 +32,7 @@ from cloudkit.processes import Processes, choose_device
 from cloudkit.script.checks import require_not_negative, require_positive
 from cloudkit.script.command_line import RUNS, SAMPLE, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
+from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
 from scpm.data import simulator
 from scpm.options import Backend, check_clouds
@@ -40,7 +41,7 @@ WRITTEN = ("cloudy", "thickness", "clear", "options.json")
 
 
 @dataclass(frozen=True)
-class SimulateOptions:
+class SimulateOptions(PeakOptions):
     """Options of the simulation."""
 
     clear: Path = SAMPLE / "train"
@@ -70,6 +71,7 @@ class SimulateOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         require_positive(copies=self.copies)
         require_not_negative(seed=self.seed)
         check_clouds(self.backend, self.clouds, self.fields, self.fields_fraction, simulated=True)
@@ -92,7 +94,7 @@ def main(options: SimulateOptions) -> None:
 
     def write_copies(number: int, folder: Path) -> None:
         name, path = files[number]
-        clear = read_unit(path).to(device)
+        clear = read_unit(path, peak=options.peak).to(device)
         for copy in range(options.copies):
             seed = SampleIndex(number, (options.seed, copy, number)).seed()
             clouds = simulate(clear[None], [seed])

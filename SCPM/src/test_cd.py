@@ -18,7 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 import scpm
-from cloudkit.data.datasets import find_clear
+from cloudkit.data.mixture import CLEAR, find_pairs
 from cloudkit.data.pairs import DataError, named_images
 from cloudkit.data.scenes import PairScenes, Scenes
 from cloudkit.files import write_json
@@ -28,6 +28,7 @@ from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import join_processes
 from cloudkit.script.command_line import SAMPLE, format_table, parser, run_script
 from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
+from cloudkit.script.peak import peak_note
 from scpm import SCPM
 from scpm.data import SimulatedScenes, find_thickness_pairs, simulator
 from scpm.options import PriorTestOptions
@@ -46,6 +47,8 @@ def main(options: PriorTestOptions) -> None:
         names, read, notes = open_images(options)
         if processes.is_main:
             print(f"checkpoint: {options.checkpoint}", *notes, sep="\n")
+            if note := peak_note(options.checkpoint, options.peak):
+                print(note)
 
         # Detect. No process may write before all have opened their images.
         parts = [options.out / "thickness", options.out / "panels"]
@@ -88,23 +91,23 @@ def open_images(options: PriorTestOptions) -> tuple[Sequence[str], Reader, list[
     if options.images is not None:
         files = named_images(options.images)
         paths = list(files.values())
-        return list(files), lambda index: (read_unit(paths[index]), None), []
+        return list(files), lambda index: (read_unit(paths[index], peak=options.peak), None), []
 
     scenes: Scenes
     if options.pairs is not None:
-        splits = find_thickness_pairs(options.pairs)
+        splits = find_thickness_pairs(options.pairs, options.peak)
         scenes, notes = PairScenes(splits.test, truth_bands=1), [splits.note]
     else:
         root = options.clear or SAMPLE
-        files = find_clear(root)["test"]
-        if not files:
+        pairs = find_pairs(CLEAR, root, peak=options.peak).test
+        if not pairs:
             raise DataError(
                 f"{root} has train/ but no test/ to score; name the folder of the images."
             )
         simulate = simulator(
             options.backend, options.clouds, options.fields, options.fields_fraction
         )
-        scenes = SimulatedScenes(files, simulate, "thickness")
+        scenes = SimulatedScenes(pairs, simulate, "thickness")
         notes = [f"{root}: fixed clouds are simulated over {len(scenes)} clear images"]
         if options.clear is None:
             notes.append("these are the sample chips; name others by --images, --pairs or --clear")
@@ -144,7 +147,7 @@ def write_means(options: PriorTestOptions, errors: Mapping[str, Mapping[str, flo
     means = {}
     for metric in SCORES:
         means[metric] = sum(scores[metric] for scores in errors.values()) / count
-    write_json(options.out / "metrics.json", {"count": count, **means})
+    write_json(options.out / "metrics.json", {"count": count, "peak": options.peak, **means})
 
     rows = []
     for name, scores in {**errors, f"mean of {count}": means}.items():

@@ -31,6 +31,7 @@ from cloudkit.data.scenes import Scene, check_scenes, mean_scores
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.script.command_line import plain, run_script
+from cloudkit.script.peak import peak_note
 from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
 from cloudkit.training.run import Run, training_parser
 from cloudkit.training.trainer import Trainer
@@ -144,6 +145,8 @@ def announce(options: PriorTrainOptions, data: PriorData, processes: Processes) 
     if not processes.is_main:
         return
     print(data.note)
+    if options.pretrained is not None and (note := peak_note(options.pretrained, options.peak)):
+        print(note)
     if options.clear is None and options.pairs is None and options.mixture is None:
         print(
             "these are the sample chips; name your own images with --clear DIR (clear ones) or "

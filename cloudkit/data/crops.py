@@ -14,6 +14,8 @@ from cloudkit.errors import UserError
 from cloudkit.imaging.images import check_same_size, read_image, read_unit
 from cloudkit.progress import progress_bar
 
+Peaks = tuple[float | None, ...]  # of the files of a place
+
 
 class CropDataset(Dataset[list[Tensor]]):
     """Random crops of images in memory. Files of one place are cropped alike.
@@ -26,6 +28,8 @@ class CropDataset(Dataset[list[Tensor]]):
         device: device of the batches.
         store: memory for the images; "auto" is the device's, if it is a GPU with enough room. The
             batches are the same.
+        peaks: for each sample, the stored values that mean 1 in its files (see `to_unit`). Default:
+            those of the formats.
         show_progress: show a progress bar while reading.
 
     Raises:
@@ -42,15 +46,19 @@ class CropDataset(Dataset[list[Tensor]]):
         device: torch.device,
         *,
         store: Store = "auto",
+        peaks: Sequence[Peaks] | None = None,
         show_progress: bool = True,
     ) -> None:
         self.crop = crop
-        places = list(dict.fromkeys(files))
+        none = (None,) * len(bands)
+        samples = list(zip(files, peaks or [none] * len(files), strict=True))
+        places = list(dict.fromkeys(samples))
         numbers = {place: number for number, place in enumerate(places)}
-        self._places = [numbers[place] for place in files]  # of each sample
+        self._places = [numbers[place] for place in samples]  # of each sample
 
-        def read(paths: tuple[Path, ...]) -> list[Tensor]:
-            return _read_place(paths, bands, crop)
+        def read(place: tuple[tuple[Path, ...], Peaks]) -> list[Tensor]:
+            paths, own_peaks = place
+            return _read_place(paths, bands, own_peaks, crop)
 
         with ThreadPoolExecutor() as pool:
             bar = progress_bar(
@@ -95,10 +103,14 @@ class CropDataset(Dataset[list[Tensor]]):
         return Crop(place, top, left, flip, rotations)
 
 
-def _read_place(paths: tuple[Path, ...], bands: tuple[int, ...], crop: int) -> list[Tensor]:
+def _read_place(
+    paths: tuple[Path, ...], bands: tuple[int, ...], peaks: Peaks, crop: int
+) -> list[Tensor]:
     """Read the files that show one place, each once. Raises as `CropDataset`."""
-    bands_of = dict(zip(paths, bands, strict=True))
-    read_once = {path: _read_stored(path, count) for path, count in bands_of.items()}
+    read_once: dict[Path, Tensor] = {}
+    for path, count, peak in zip(paths, bands, peaks, strict=True):
+        if path not in read_once:
+            read_once[path] = _read_stored(path, count, peak)
     images = [read_once[path] for path in paths]  # one file may be both input and truth
     check_same_size(images, paths)
 
@@ -111,11 +123,13 @@ def _read_place(paths: tuple[Path, ...], bands: tuple[int, ...], crop: int) -> l
     return images
 
 
-def _read_stored(path: Path, bands: int) -> Tensor:
+def _read_stored(path: Path, bands: int, peak: float | None) -> Tensor:
     """Read an image in its own type.
 
     Floats become floats in [0, 1], because their range must be checked while the file is known.
-    int16 does, too, because stores hold uint16 as int16.
+    int16 does, too, because stores hold uint16 as int16. With a peak all types do.
     """
+    if peak is not None:
+        return read_unit(path, bands=bands, peak=peak)
     pixels = read_image(path, bands=bands)
     return pixels if pixels.dtype in (torch.uint8, torch.uint16) else read_unit(path, bands=bands)

@@ -4,23 +4,22 @@ To add a dataset, add one entry to `DATASETS`: the options' choices and `find_na
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cloudkit.data.pairs import DataError, match_pairs, named_images, pair_folders, subfolders
-from cloudkit.data.splits import (
-    NO_LISTS,
-    PART_NAMES,
+from cloudkit.data.matching import match_folders
+from cloudkit.data.pairs import DataError, named_images
+from cloudkit.data.roles import PART_NAMES, meaning_of
+from cloudkit.data.splits import NO_LISTS, SplitLists, Splits, divide, hashed_order
+from cloudkit.data.trees import (
     UNSPLIT,
-    SplitLists,
-    Splits,
-    divide,
-    hashed_order,
+    PairFolders,
+    find_pair_folders,
+    side_by_side_hint,
+    subfolders,
 )
-
-Folders = tuple[Path, Path]  # of the cloudy and of the clear images
 
 
 @dataclass(frozen=True)
@@ -102,7 +101,7 @@ def find_named(dataset: DatasetName, root: Path, lists: SplitLists = NO_LISTS) -
     return _splits(dataset, folders, lists, expected=info.pairs, test=info.test_names())
 
 
-def part_folders(dataset: DatasetName, root: Path) -> dict[str, Folders]:
+def part_folders(dataset: DatasetName, root: Path) -> list[PairFolders]:
     """Find the folders of each part; a dataset without parts has the one part `UNSPLIT`.
 
     Raises:
@@ -137,29 +136,28 @@ def set_folder(dataset: DatasetName, root: Path) -> Path:
     )
 
 
-def custom_part_folders(root: Path) -> dict[str, Folders]:
+def custom_part_folders(root: Path) -> list[PairFolders]:
     """Find the folders of each part of a user's own pairs, laid out as `find_folder` describes.
 
     Raises:
         DataError: there are no such folders.
     """
     root = _existing(root)
-    if parts := _parts_of(root):
-        return parts
-    if unsplit := pair_folders(root):
-        return {UNSPLIT: unsplit}
+    if folders := find_pair_folders(root):
+        return folders
     raise DataError(
         f"{root} holds no pairs; expected train/, val/ and test/, each with cloudy/ and clear/, or "
         "cloudy/ and clear/ right below it (other usual names: haze and gt, cloud and label, cloud "
-        "and reference, input and target)."
+        f"and reference, input and target).{side_by_side_hint(root)}"
     )
 
 
 def find_folder(root: Path, lists: SplitLists = NO_LISTS) -> Splits:
     """Find a user's own pairs in {train,val,test}/{cloudy,clear} or {cloudy,clear}.
 
-    Other usual folder names are known, too. All pairs of a folder without parts are both training
-    and test: train.py takes its validation from them, and test.py scores all of them.
+    Other usual names of folders are known, too, and the trees of `find_pair_folders`. All pairs of
+    a folder without parts are both training and test: train.py takes its validation from them, and
+    test.py scores all of them.
 
     Raises:
         DataError: there are no such folders, their pairs do not match, or a list cannot be used.
@@ -181,12 +179,16 @@ def find_clear(root: Path, lists: SplitLists = NO_LISTS) -> dict[str, dict[str, 
         DataError: there is no image, there are pairs, or a list cannot be used.
     """
     root = _existing(root)
-    if pair_folders(root) or _parts_of(root):
+    if find_pair_folders(root, places=False):
         raise DataError(
             f"{root} holds pairs of cloudy and clear images, expected only clear ones. Name the "
             "folder of the clear images, or use the pairs with --dataset folder, rice1, ..."
         )
-    parts = {part: named_images(folder) for part, folder in _part_subfolders(root)}
+    parts: dict[str, dict[str, Path]] = {}
+    for name, folder in subfolders(root).items():
+        meaning = meaning_of(name)
+        if meaning.part and not meaning.role:
+            parts.setdefault(meaning.part, {}).update(named_images(folder))
     return divide(parts or {UNSPLIT: named_images(root)}, lists)[0]
 
 
@@ -201,60 +203,41 @@ def _plain(name: str) -> str:
     return re.sub(r"[-_ ]", "", name.lower())
 
 
-def _parts_in(folder: Path, dataset: DatasetName) -> dict[str, Folders]:
-    """Return the folders of each part, if `folder` is laid out like the dataset, else {}."""
+def _parts_in(folder: Path, dataset: DatasetName) -> list[PairFolders]:
+    """Return the folders of each part, if `folder` is laid out like the dataset, else []."""
     if DATASETS[dataset].test_count is not None:
-        unsplit = pair_folders(folder)
-        return {UNSPLIT: unsplit} if unsplit else {}
+        found = find_pair_folders(folder, places=False)
+        return [pair for pair in found if pair.part == UNSPLIT] or found
 
     below = subfolders(folder)
     for name in _INNER_FOLDERS:
         if name in below:
-            return _parts_of(below[name])
-    return _parts_of(folder)
-
-
-def _parts_of(folder: Path) -> dict[str, Folders]:
-    """Return the folders of the cloudy and the clear images of each part that exists."""
-    parts = {}
-    for part, subfolder in _part_subfolders(folder):
-        if folders := pair_folders(subfolder):
-            parts[part] = folders
-    return parts
-
-
-def _part_subfolders(folder: Path) -> Iterator[tuple[str, Path]]:
-    below = subfolders(folder)
-    for part, names in PART_NAMES.items():
-        for name in names:
-            if name in below:
-                yield part, below[name]
+            folder = below[name]
+            break
+    found = find_pair_folders(folder, places=False)
+    return [pair for pair in found if pair.part != UNSPLIT]
 
 
 def _splits(
     title: str,
-    folders: Mapping[str, Folders],
+    folders: Sequence[PairFolders],
     lists: SplitLists,
     *,
     expected: int | None = None,
     test: Collection[str] | None = None,
 ) -> Splits:
     """Match the pairs, divide them, and describe them in a note."""
-    parts = {}
-    found = unpaired = 0
-    for part, (cloudy, clear) in folders.items():
-        pairs, without_partner = match_pairs(cloudy, clear)
-        parts[part] = {pair.name: pair for pair in pairs}
-        found += len(pairs)
-        unpaired += without_partner
+    parts, matching_note = match_folders(folders)
+    found = sum(map(len, parts.values()))
 
-    divided, lists_note = divide(parts, lists, test=test)
+    named = {part: {pair.name: pair for pair in pairs} for part, pairs in parts.items()}
+    divided, lists_note = divide(named, lists, test=test)
     train, val, test_pairs = (list(divided[part].values()) for part in PART_NAMES)
 
     counts = f"{len(train)} train, {len(val)} val, {len(test_pairs)} test"
     note = f"{title}: {found} pairs{lists_note} ({counts})"
     if expected is not None and found != expected:
         note += f"; the whole set has {expected}, this part of it is used as it is"
-    if unpaired:
-        note += f"; {unpaired} images without a partner are left out"
-    return Splits(train, val, test_pairs, note)
+    if test is not None and UNSPLIT not in parts and lists.split is None:
+        note += "; divided by its folders, not by the rule of data/README.md"
+    return Splits(train, val, test_pairs, note + matching_note)

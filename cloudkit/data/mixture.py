@@ -8,6 +8,7 @@ veiled = 1                    # once more with a simulated cloud over the cloudy
 simulated = 1                 # each clear image once under simulated clouds,
 clear = 0.25                  # and every fourth as both input and truth: it must stay as it is
 split = "rice1-train.txt"     # list of names, beside this file; optional, as is held_out
+peak = 10000                  # optional: stored value that means 1; default that of --peak
 keep_opaque = true            # optional: where a cloud is opaque, the truth is the cloud itself
 validate = false              # train on all images; optional, default true for a source of pairs.
                               # true: some images serve for validation, clear ones under fixed
@@ -24,7 +25,7 @@ from typing import Any, Literal, TypeVar, get_args
 
 from cloudkit.data.datasets import DATASETS, DatasetName, find_clear, find_folder, find_named
 from cloudkit.data.pairs import DataError, Pair
-from cloudkit.data.splits import SplitLists, Splits
+from cloudkit.data.splits import NO_LISTS, SplitLists, Splits
 
 Use = Literal["pairs", "veiled", "simulated", "clear"]
 USES = get_args(Use)
@@ -53,6 +54,8 @@ class Source:
     """Use some of the training images for validation, or all of them."""
     keep_opaque: bool
     """Take the cloud of a pair as truth where it is opaque."""
+    peak: float | None = None
+    """Stored value that means 1."""
 
     def sample(self, use: Use, items: Sequence[T]) -> list[T]:
         """Return the items of one pass for a use, evenly spread if only a fraction is sampled."""
@@ -60,13 +63,14 @@ class Source:
         return [items[math.floor(number * len(items) / count)] for number in range(count)]
 
 
-def read_mixture(path: Path, root: Path) -> list[Source]:
+def read_mixture(path: Path, root: Path, peak: float | None = None) -> list[Source]:
     """Read the sources of a mixture.
 
     Args:
         path: the TOML file. Its lists are found beside it.
         root: the folder that holds the sources, except those that begin with ./ or ../, which are
             found from the file.
+        peak: peak of the sources that give none.
 
     Raises:
         DataError: the file cannot be read, or an entry is wrong.
@@ -82,10 +86,11 @@ def read_mixture(path: Path, root: Path) -> list[Source]:
     if not isinstance(entries, list) or not entries or content.keys() != {"source"}:
         keys = ", ".join(content) or "nothing"
         raise DataError(f"{path} holds {keys}; expected [[source]] entries and nothing else.")
-    return [
-        _source(entry, Path(path), Path(root), f"source {number} of {path}")
-        for number, entry in enumerate(entries, start=1)
-    ]
+    sources = []
+    for number, entry in enumerate(entries, start=1):
+        source = _source(entry, Path(path), Path(root), f"source {number} of {path}")
+        sources.append(replace(source, peak=peak) if source.peak is None else source)
+    return sources
 
 
 def _source(entry: object, path: Path, root: Path, title: str) -> Source:
@@ -114,6 +119,7 @@ def _source(entry: object, path: Path, root: Path, title: str) -> Source:
         SplitLists(**lists),
         validate=entry.get("validate", uses_pairs),
         keep_opaque=entry.get("keep_opaque", False),
+        peak=entry.get("peak"),
     )
 
 
@@ -123,6 +129,7 @@ def _check_values(entry: Mapping[str, Any], title: str) -> None:
     keys: dict[str, tuple[tuple[type, ...], str]] = {
         **dict.fromkeys(("dataset", "folder", *_LIST_KEYS), ((str,), "text in quotes")),
         **dict.fromkeys(USES, number),
+        "peak": ((int, float), "a finite number above 0"),
         "keep_opaque": ((bool,), "true or false"),
         "validate": ((bool, str), 'true, false or "all"'),
     }
@@ -134,6 +141,8 @@ def _check_values(entry: Mapping[str, Any], title: str) -> None:
         valid = type(value) in types  # not isinstance: true is no number
         if valid and name in USES:
             valid = 0 <= value <= MAX_REPEATS
+        elif valid and name == "peak":
+            valid = 0 < value < math.inf
         elif valid and name == "validate":
             valid = value in (True, False, "all")
         if not valid:
@@ -181,7 +190,7 @@ def open_source(source: Source) -> tuple[list[Pair], list[Pair], Splits]:
     Raises:
         DataError: they are not found.
     """
-    splits = find_pairs(source.dataset, source.folder, source.lists)
+    splits = find_pairs(source.dataset, source.folder, source.lists, source.peak)
     train, val = splits.train, splits.val
     if source.validate == "all":
         train, val = [], train + val
@@ -190,24 +199,33 @@ def open_source(source: Source) -> tuple[list[Pair], list[Pair], Splits]:
     return train, val, splits
 
 
-def find_pairs(dataset: SourceName, folder: Path, lists: SplitLists) -> Splits:
+def find_pairs(
+    dataset: SourceName, folder: Path, lists: SplitLists = NO_LISTS, peak: float | None = None
+) -> Splits:
     """Find the pairs of a published dataset or of a user's own.
 
     Of "clear", each image is both halves of its pair.
+
+    Args:
+        dataset: name of the dataset.
+        folder: its folder, or one above it.
+        lists: lists of names.
+        peak: stored value that means 1 in all images.
 
     Raises:
         DataError: they are not found.
     """
     if dataset == "folder":
-        return find_folder(folder, lists)
+        return find_folder(folder, lists).at_peak(peak)
     if dataset != CLEAR:
-        return find_named(dataset, folder, lists)
+        return find_named(dataset, folder, lists).at_peak(peak)
 
     pairs, counts = {}, []
     for part, files in find_clear(folder, lists).items():
         pairs[part] = [Pair(name, path, path) for name, path in files.items()]
         counts.append(f"{len(files)} {part}")
-    return Splits(**pairs, note=f"{folder}: clear images ({', '.join(counts)})")
+    note = f"{folder}: clear images ({', '.join(counts)})"
+    return Splits(**pairs, note=note).at_peak(peak)
 
 
 def with_unique_names(sources: Iterable[tuple[str, Sequence[Pair]]]) -> list[Pair]:

@@ -74,7 +74,11 @@ class PairScenes(Scenes):
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a pair. Raises ImageError for a damaged file, UserError if the sizes differ."""
         pair = self.pairs[index]
-        images = [read_unit(pair.cloudy), read_unit(pair.clear, bands=self.truth_bands)]
+        truth_peak = pair.peak if self.truth_bands == 3 else None  # a map has its own range
+        images = [
+            read_unit(pair.cloudy, peak=pair.peak),
+            read_unit(pair.clear, bands=self.truth_bands, peak=truth_peak),
+        ]
         check_same_size(images, (pair.cloudy, pair.clear))
         return Scene(pair.name, *images)
 

@@ -4,16 +4,16 @@ import hashlib
 import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TypeVar
 
-from cloudkit.data.pairs import DataError, Pair, pair_name
+from cloudkit.data.pairs import DataError, Pair
+from cloudkit.data.roles import PART_NAMES, core_name, meaning_of, normal, pair_name
+from cloudkit.data.trees import UNSPLIT
 from cloudkit.imaging.finding import natural_key
 from cloudkit.imaging.formats import SUFFIXES
 
-PART_NAMES = {"train": ("train",), "val": ("val", "valid", "validation"), "test": ("test",)}
-UNSPLIT = "whole"  # the only part of a dataset that has no parts
 T = TypeVar("T")
 Parts = Mapping[str, Mapping[str, T]]  # {part: {name: pair or file}}
 
@@ -27,6 +27,14 @@ class Splits:
     test: list[Pair]
     note: str
     """One line: the number of pairs, and anything that is missing."""
+
+    def at_peak(self, peak: float | None) -> "Splits":
+        """Return the parts with images whose stored value `peak` means 1."""
+        train, val, test = (
+            [replace(pair, peak=peak) for pair in part]
+            for part in (self.train, self.val, self.test)
+        )
+        return Splits(train, val, test, self.note)
 
 
 @dataclass(frozen=True)
@@ -185,13 +193,15 @@ def read_names(path: Path) -> list[str]:
 
 def _matches(parts: Parts[T], line: str) -> list[tuple[str, str]]:
     """Return the (part, name) that a line of a list means; several if it names no part."""
-    written = PurePosixPath(line)
+    written = PurePosixPath(normal(line))
     stem = written.stem if written.suffix.lower() in SUFFIXES else written.name
-    folders = {folder.lower() for folder in written.parts[:-1]}
-    named = [part for part, names in PART_NAMES.items() if folders.intersection(names)]
-    candidates = named if named and UNSPLIT not in parts else list(parts)
+    named = [meaning_of(folder).part for folder in written.parts[:-1]]
+    named_parts = [part for part in PART_NAMES if part in named]
+    candidates = named_parts if named_parts and UNSPLIT not in parts else list(parts)
 
-    for name in ("_".join((*written.parts[:-1], stem)), stem, pair_name(stem)):
+    places = [name for name, part in zip(written.parts, named, strict=False) if part is None]
+    whole, below = "_".join((*written.parts[:-1], stem)), "_".join((*places, stem))
+    for name in (whole, below, stem, pair_name(stem), pair_name(below), core_name(below)):
         if matches := [(part, name) for part in candidates if name in parts.get(part, {})]:
             return matches
     return []

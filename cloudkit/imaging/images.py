@@ -21,6 +21,7 @@ from cloudkit.imaging.writing import write_raster
 
 _USED = 0.5  # fraction of the range of 16 bits below which --peak may be missing
 _HINTED: set[Path] = set()  # folders that the hint was shown for
+_FAR_ABOVE_UNIT = 100.0  # a peak that images with values up to 1 cannot have
 
 
 def read_image(path: Path, *, bands: int = 3) -> Tensor:
@@ -76,6 +77,7 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
     """
     floating = pixels.dtype.is_floating_point
     if peak is not None:
+        _require_peak_in_reach(pixels, peak)
         if floating and pixels.isnan().any():
             raise ValueError(
                 "some pixels are not a number (NaN), expected finite values; replace them first."
@@ -92,6 +94,23 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
             "name the value of white by --peak."
         )
     return pixels.clamp(0, 1)
+
+
+def _require_peak_in_reach(pixels: Tensor, peak: float) -> None:
+    """Raise ValueError for pixels that a peak would only make black."""
+    if not pixels.dtype.is_floating_point:
+        if torch.iinfo(pixels.dtype).max < peak:
+            kind = str(pixels.dtype).removeprefix("torch.")
+            raise ValueError(
+                f"it holds {kind}, whose largest value is below the peak of {peak:g}; "
+                "leave --peak out."
+            )
+        return
+    if peak >= _FAR_ABOVE_UNIT and 0 < float(pixels.max()) <= 1:
+        raise ValueError(
+            f"its floats reach only {float(pixels.max()):g}, as images in [0, 1] do, far below the "
+            f"peak of {peak:g}; leave --peak out."
+        )
 
 
 def read_unit(path: Path, *, bands: int = 3, peak: float | None = None) -> Tensor:

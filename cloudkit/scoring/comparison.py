@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from cloudkit.imaging.finding import natural_key
 from cloudkit.scoring.collector import SIDES
 from cloudkit.scoring.measures import METRICS
 from cloudkit.scoring.tables import format_interval, format_value
+from cloudkit.script.peak import describe
 
 Format = Literal["markdown", "csv", "latex"]
 UNTOUCHED = "untouched input"
@@ -37,6 +38,8 @@ class Result:
     scores: Mapping[str, float | None]
     intervals: Mapping[str, Sequence[float] | None]
     """95 % intervals of the means."""
+    peak: float | None = None
+    """Stored value that meant 1 in the images."""
 
     @property
     def group(self) -> tuple[str, str, str]:
@@ -65,6 +68,7 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
                     summary["count"],
                     summary[side],
                     summary["interval"][side],
+                    summary.get("peak"),
                 )
                 key = (*result.group, method)
                 if key in results and method != UNTOUCHED:
@@ -84,22 +88,36 @@ def read_results(paths: Sequence[Path]) -> list[Result]:
 
 
 def find_doubts(results: Sequence[Result]) -> list[str]:
-    """Return a warning for each dataset of which methods were scored on different images."""
+    """Return a warning for each dataset of which methods were scored on different images.
+
+    The images also differ if they were read with different peaks.
+    """
+    doubts = []
+    for dataset, by_images in _methods_by(results, lambda result: result.images).items():
+        named = " and ".join(", ".join(sorted(listed)) for listed in by_images.values())
+        doubts.append(
+            f"{dataset}: {named} were scored on different images (other files, or another "
+            "split), so their numbers do not compare."
+        )
+    for dataset, by_peak in _methods_by(results, lambda result: describe(result.peak)).items():
+        named = ", ".join(f"{', '.join(sorted(by_peak[peak]))} with {peak}" for peak in by_peak)
+        doubts.append(
+            f"{dataset}: the images were read differently ({named}), so the numbers do not "
+            "compare; score all methods with one --peak."
+        )
+    return doubts
+
+
+def _methods_by(
+    results: Sequence[Result], value_of: Callable[[Result], str]
+) -> dict[str, dict[str, list[str]]]:
+    """Return {dataset: {value: methods}} for the datasets with more than one value."""
     methods: dict[str, dict[str, list[str]]] = {}
     for result in results:
-        listed = methods.setdefault(result.dataset, {}).setdefault(result.images, [])
+        listed = methods.setdefault(result.dataset, {}).setdefault(value_of(result), [])
         if result.method not in (UNTOUCHED, *listed):
             listed.append(result.method)
-
-    doubts = []
-    for dataset, by_images in methods.items():
-        if len(by_images) > 1:
-            named = " and ".join(", ".join(sorted(listed)) for listed in by_images.values())
-            doubts.append(
-                f"{dataset}: {named} were scored on different images (other files, or another "
-                "split), so their numbers do not compare."
-            )
-    return doubts
+    return {dataset: by_value for dataset, by_value in methods.items() if len(by_value) > 1}
 
 
 def render(results: Sequence[Result], format: Format, *, intervals: bool = False) -> str:
@@ -171,6 +189,8 @@ def _check(summary: Any) -> None:
     for name in ("protocol", "method", "dataset", "images"):
         if not isinstance(summary[name], str):
             raise TypeError(f"{name} is {summary[name]!r:.40}, expected text")
+    if not _is_number(summary.get("peak")):
+        raise TypeError(f"peak is {summary['peak']!r:.40}, expected a number")
     if type(summary["count"]) is not int or summary["count"] < 0:
         raise ValueError(f"count is {summary['count']!r:.40}, expected the number of images")
 

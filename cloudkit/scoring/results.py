@@ -72,8 +72,8 @@ def versus(rows: Sequence[ImageScores], file: Path, other: Mapping[str, Scores])
         if here != there and not math.isclose(here, there, abs_tol=1e-3):
             raise UserError(
                 f"{file} has {there:.4f} dB for the cloudy input {row.name}, here it is "
-                f"{here:.4f}: the images differ, so the restored ones do not compare. "
-                "Score both methods on the same files."
+                f"{here:.4f}: the images or their --peak differ, so the restored ones do not "
+                "compare. Score both methods on the same files with the same --peak."
             )
         common.append(row)
     if not common:

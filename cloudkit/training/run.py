@@ -24,7 +24,7 @@ Options = TypeVar("Options")
 OPTIONS_FILE, HISTORY, LAST, BEST = "options.json", "history.json", "last.pt", "best.pt"
 # Options that --resume cannot change: they say what is trained, or are used up at the start.
 _FIXED = {"dataset", "preset", "backend", "clouds", "optimizer", "network", "residual"}
-_FIXED |= {"prior", "untrained_prior", "no_prior", "pretrained"}
+_FIXED |= {"prior", "untrained_prior", "no_prior", "pretrained", "peak"}
 _SOURCES = (
     "clear",
     "pairs",

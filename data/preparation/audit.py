@@ -3,20 +3,15 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 import torch
 
-from cloudkit.data.datasets import (
-    Folders,
-    custom_part_folders,
-    find_folder,
-    find_named,
-    part_folders,
-)
+from cloudkit.data.datasets import custom_part_folders, part_folders
+from cloudkit.data.mixture import find_pairs
 from cloudkit.data.pairs import Pair
-from cloudkit.data.splits import NO_LISTS, UNSPLIT, SplitLists, Splits
+from cloudkit.data.splits import NO_LISTS, SplitLists, Splits
+from cloudkit.data.trees import UNSPLIT, PairFolders
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.processes import choose_device
@@ -49,7 +44,7 @@ class _Division:
     test: list[Pair]
     training: list[Pair]
     note: str
-    folders: Mapping[str, Folders]
+    folders: Sequence[PairFolders]
 
     @property
     def undivided(self) -> bool:
@@ -58,9 +53,9 @@ class _Division:
 
     def training_name(self, pair: Pair) -> str:
         """Return the name of a pair with its part, since parts may share names."""
-        for part, (cloudy, _) in self.folders.items():
-            if pair.cloudy.parent == cloudy and part != UNSPLIT:
-                return f"{part}/{pair.name}"
+        for each in self.folders:
+            if each.part != UNSPLIT and pair.cloudy.is_relative_to(each.cloudy):
+                return f"{each.part}/{pair.name}"
         return pair.name
 
 
@@ -81,8 +76,9 @@ def audit(options: AuditOptions) -> AuditReport:
     pairs: list[Pair] = []
     for division in divisions:
         pairs += [*division.test, *division.training]
-        for folder in chain.from_iterable(division.folders.values()):
-            require_apart(out, folder)
+        for each in division.folders:
+            require_apart(out, each.cloudy)
+            require_apart(out, each.clear)
     features, errors = read_features(pairs)
 
     with writing_to(out):
@@ -124,23 +120,24 @@ def _compare_divisions(
 
 def _find_divisions(options: AuditOptions) -> tuple[list[_Division], list[str]]:
     """Return the datasets that are there, and a line for each that is not."""
-    root, split = options.root, options.split
+    root, split, peak = options.root, options.split, options.peak
     if options.dataset == "folder":
         folders = custom_part_folders(root)
-        return [_divide("folder", partial(find_folder, root), folders, split)], []
+        find = partial(find_pairs, "folder", root, peak=peak)
+        return [_divide("folder", find, folders, split)], []
 
     found, notes = find_sets(options.dataset, root)
     divisions = []
     for name, folder in found.items():
-        folders = part_folders(name, folder)
-        divisions.append(_divide(name, partial(find_named, name, folder), folders, split))
+        find = partial(find_pairs, name, folder, peak=peak)
+        divisions.append(_divide(name, find, part_folders(name, folder), split))
     return divisions, notes
 
 
 def _divide(
     title: str,
     find: Callable[[SplitLists], Splits],
-    folders: Mapping[str, Folders],
+    folders: Sequence[PairFolders],
     split: Path | None,
 ) -> _Division:
     """Divide a dataset by its own split, or by a list of test images."""

@@ -56,7 +56,7 @@ def _read_pair(pair: Pair) -> tuple[Features, list[str]]:
     thumb, size, errors = None, (0, 0), []
     for role in ROLES:
         path = getattr(pair, role)
-        found = attempt(lambda path=path: _read_image(path), path)  # type: ignore[misc]
+        found = attempt(lambda path=path: _read_image(path, pair.peak), path)  # type: ignore[misc]
         if isinstance(found, LeftOut):
             errors.append(found.reason)
             continue
@@ -73,10 +73,10 @@ class _ImageFeatures(NamedTuple):
     size: tuple[int, int]
 
 
-def _read_image(path: Path) -> _ImageFeatures:
+def _read_image(path: Path, peak: float | None) -> _ImageFeatures:
     pixels = read_image(path)
     try:
-        image = to_unit(pixels)
+        image = to_unit(pixels, peak=peak)
     except ValueError as error:
         raise UserError(f"{path}: {error}") from error
     thumb = thumbnail(image) if is_comparable(image) else None

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudkit.data.datasets import DATASETS, DatasetName
-from cloudkit.data.pairs import subfolders
+from cloudkit.data.trees import subfolders
 from cloudkit.errors import UserError
 from cloudkit.folders import writing_to
 from preparation.archive_formats import ArchiveError, OtherArchiveError

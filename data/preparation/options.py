@@ -8,6 +8,7 @@ import tyro
 
 from cloudkit.script.checks import require_positive
 from cloudkit.script.command_line import ROOT
+from cloudkit.script.peak import PeakOptions
 from preparation.sets import SetName
 
 
@@ -45,7 +46,7 @@ class VerifyOptions(SetOptions):
 
 
 @dataclass(frozen=True)
-class AuditOptions(SetOptions):
+class AuditOptions(SetOptions, PeakOptions):
     """Search for test images that are also in training: equal, near or overlapping ones."""
 
     split: Path | None = None
@@ -63,6 +64,7 @@ class AuditOptions(SetOptions):
 
     def __post_init__(self) -> None:
         """Reject a threshold that is no correlation."""
+        super().__post_init__()
         require_positive(threshold=self.threshold)
         if self.threshold > 1:
             raise ValueError(

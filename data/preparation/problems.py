@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from cloudkit.data.datasets import DATASETS, DatasetName
-from cloudkit.data.pairs import pair_name
+from cloudkit.data.pairs import match_keys
+from cloudkit.data.roles import Role, normal, pair_name, role_in
 from cloudkit.imaging.finding import natural_key
 from cloudkit.imaging.formats import SUFFIXES
 from preparation.archives import is_junk
@@ -32,15 +33,41 @@ class ImageFolder:
     path: Path
     """Path of the folder."""
     images: Sequence[InspectedImage]
-    """Image files directly in the folder, in natural order."""
+    """Image files in the folder and its subfolders, in natural order."""
     strays: Sequence[Path] = ()
     """Other files and folders, without hidden ones and junk."""
+
+    @property
+    def keys(self) -> dict[Path, str]:
+        """Keys of the images, as `cloudkit.data.pairs.match_keys` takes them."""
+        keys = {}
+        for image in self.images:
+            relative = image.path.relative_to(self.path).with_suffix("")
+            keys[image.path] = normal(relative.as_posix())
+        return keys
+
+    @property
+    def duplicates(self) -> dict[Path, Path]:
+        """Images that have the key of an earlier one, with that one."""
+        first_of: dict[str, Path] = {}
+        found = {}
+        for path, key in self.keys.items():
+            first = first_of.setdefault(key, path)
+            if first != path:
+                found[path] = first
+        return found
+
+    @property
+    def distinct(self) -> dict[Path, str]:
+        """Keys without those of duplicates."""
+        duplicates = self.duplicates
+        return {path: key for path, key in self.keys.items() if path not in duplicates}
 
     def by_pair(self) -> dict[str, list[InspectedImage]]:
         """Return the images by the name of their pair; a correct folder has one for each."""
         images: dict[str, list[InspectedImage]] = {}
-        for image in self.images:
-            images.setdefault(pair_name(image.path.stem), []).append(image)
+        for image, key in zip(self.images, self.keys.values(), strict=True):
+            images.setdefault(pair_name(key), []).append(image)
         return images
 
     def usual(self, trait: str) -> str:
@@ -52,17 +79,36 @@ class ImageFolder:
         return ""
 
 
-def read_folder(path: Path) -> ImageFolder:
-    """Inspect all images of a folder."""
-    images, strays = [], []
-    for entry in sorted(path.iterdir(), key=lambda entry: natural_key(entry.name)):
+def read_folder(path: Path, role: Role | None = None) -> ImageFolder:
+    """Inspect all images of a folder and its subfolders, or those with names of one role."""
+    images, strays = _entries(path, set())
+    if role is not None:
+        images = [image for image in images if role_in(image.stem) == role]
+    return ImageFolder(path, inspect_all(images), strays if role != "clear" else [])
+
+
+def _entries(folder: Path, searched: set[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the images of a folder and its subfolders, and what is none.
+
+    A folder that links reach in several ways is searched once.
+    """
+    searched.add(folder.resolve())
+    images: list[Path] = []
+    strays: list[Path] = []
+    for entry in sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name)):
         if entry.name.startswith(".") or is_junk(PurePosixPath(entry.name)):
             continue
         if entry.is_file() and entry.suffix.lower() in SUFFIXES:
             images.append(entry)
-        else:
-            strays.append(entry)
-    return ImageFolder(path, inspect_all(images), strays)
+            continue
+
+        is_folder = entry.is_dir()
+        if is_folder and entry.resolve() in searched:
+            continue
+        inner, inner_strays = _entries(entry, searched) if is_folder else ([], [])
+        images += inner
+        strays += inner_strays if inner else [entry]
+    return images, strays
 
 
 def folder_problems(folder: ImageFolder) -> list[Problem]:
@@ -82,25 +128,28 @@ def folder_problems(folder: ImageFolder) -> list[Problem]:
         elif unusual:
             problems.append(Problem("odd", image.path, f"has {'; '.join(unusual)}"))
 
-    for name, (first, *others) in folder.by_pair().items():
-        for other in others:
-            text = f"has the name {name}, as {first.path.name} has"
-            problems.append(Problem("duplicate", other.path, text))
+    for path, first in folder.duplicates.items():
+        text = f"has the name {folder.keys[path]}, as {first.name} has"
+        problems.append(Problem("duplicate", path, text))
     return problems
 
 
 def pair_problems(one: ImageFolder, other: ImageFolder) -> list[Problem]:
     """Find images of two folders without a partner, and partners of different sizes."""
-    problems = [*_unpaired(one, other), *_unpaired(other, one)]
-    partners = other.by_pair()
-    for name, images in one.by_pair().items():
-        if name not in partners:
-            continue
-        size = images[0].traits.get("pixels")
-        partner_size = partners[name][0].traits.get("pixels")
+    matching = match_keys(one.distinct, other.distinct)
+    problems = []
+    for path in matching.unpaired:
+        partner = other if path in one.keys else one
+        problems.append(Problem("unpaired", path, f"has no partner in {partner.path.name}"))
+
+    sizes = {}
+    for image in (*one.images, *other.images):
+        sizes[image.path] = image.traits.get("pixels")
+    for pair in matching.pairs:
+        size, partner_size = sizes[pair.cloudy], sizes[pair.clear]
         if size and partner_size and size != partner_size:
             text = f"is {size} pixels, its partner in {other.path.name} is {partner_size}"
-            problems.append(Problem("odd", images[0].path, text))
+            problems.append(Problem("odd", pair.cloudy, text))
     return problems
 
 
@@ -145,14 +194,3 @@ def _ranges(numbers: Iterable[int]) -> str:
     for first, *others in runs:
         texts.append(f"{first}-{others[-1]}" if others else str(first))
     return ", ".join(texts)
-
-
-def _unpaired(folder: ImageFolder, other: ImageFolder) -> list[Problem]:
-    partners = other.by_pair()
-    problems = []
-    for name, images in folder.by_pair().items():
-        if name not in partners:
-            for image in images:
-                text = f"has no partner in {other.path.name}"
-                problems.append(Problem("unpaired", image.path, text))
-    return problems

@@ -8,7 +8,9 @@ from itertools import chain
 from pathlib import Path
 
 from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders
-from cloudkit.data.pairs import subfolders
+from cloudkit.data.pairs import match_keys
+from cloudkit.data.roles import Role
+from cloudkit.data.trees import PairFolders, subfolders
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import RUNS, format_table
 from preparation.inspection import TRAITS
@@ -25,6 +27,8 @@ from preparation.problems import (
 from preparation.sets import SETS, find_sets
 
 _MASK_FOLDERS = {"rice2": "mask"}  # with one mask for each pair
+# Folders of one part: cloudy, clear, masks. A role stands beside a folder that holds both.
+Group = list[tuple[Path, Role | None]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +61,7 @@ def verify(options: VerifyOptions) -> VerifyReport:
     problems: list[Problem] = []
     groups: dict[str, list[list[ImageFolder]]] = {}
     for dataset, paths in places.items():
-        groups[dataset] = [list(map(read_folder, group)) for group in paths]
+        groups[dataset] = [[read_folder(path, role) for path, role in group] for group in paths]
         found, missing = _dataset_problems(dataset, groups[dataset])
         problems += found
         notes += missing
@@ -81,7 +85,7 @@ def verify(options: VerifyOptions) -> VerifyReport:
     return VerifyReport("\n".join(lines), not problems)
 
 
-def locate(dataset: str, root: Path) -> tuple[Path, dict[str, list[list[Path]]], list[str]]:
+def locate(dataset: str, root: Path) -> tuple[Path, dict[str, list[Group]], list[str]]:
     """Find the folders of images.
 
     Returns:
@@ -93,22 +97,27 @@ def locate(dataset: str, root: Path) -> tuple[Path, dict[str, list[list[Path]]],
         DataError: nothing is found.
     """
     if dataset == "folder":
-        return root, {dataset: list(map(list, custom_part_folders(root).values()))}, []
+        return root, {dataset: list(map(_group, custom_part_folders(root)))}, []
 
-    places: dict[str, list[list[Path]]] = {}
+    places: dict[str, list[Group]] = {}
     homes = []
     found, notes = find_sets(dataset, root)
     for name, home in found.items():
         homes.append(home.parent if home.name.lower() in ("dataset", "rgb") else home)
         mask = subfolders(home).get(_MASK_FOLDERS.get(name, ""))
-        places[name] = []
-        for cloudy, clear in part_folders(name, home).values():
-            places[name].append([cloudy, clear, mask] if mask else [cloudy, clear])
+        masks: Group = [(mask, None)] if mask else []
+        places[name] = [_group(folders) + masks for folders in part_folders(name, home)]
 
     base = homes[0]
     if len(SETS[dataset]) > 1:
         base = Path(os.path.commonpath([home.parent for home in homes]))
     return base, places, notes
+
+
+def _group(folders: PairFolders) -> Group:
+    if folders.cloudy == folders.clear:
+        return [(folders.cloudy, "cloudy"), (folders.clear, "clear")]
+    return [(folders.cloudy, None), (folders.clear, None)]
 
 
 def _dataset_problems(
@@ -167,7 +176,7 @@ def _verdict(problems: Sequence[Problem]) -> str:
 
 
 def _count_pairs(group: Sequence[ImageFolder]) -> int:
-    return len(group[0].by_pair().keys() & group[1].by_pair().keys())
+    return len(match_keys(group[0].distinct, group[1].distinct).pairs)
 
 
 def _problem_lines(problems: Sequence[Problem], base: Path) -> list[str]:
@@ -180,7 +189,6 @@ def _problem_lines(problems: Sequence[Problem], base: Path) -> list[str]:
 
 def _table(folders: Sequence[ImageFolder], problems: Sequence[Problem], base: Path) -> str:
     """Return a table with a row for each folder."""
-    counts = Counter(problem.path.parent for problem in problems if problem.kind != "missing")
     rows: list[Mapping[str, object]] = []
     for folder in folders:
         size = sum(image.byte_count for image in folder.images)
@@ -191,5 +199,8 @@ def _table(folders: Sequence[ImageFolder], problems: Sequence[Problem], base: Pa
         }
         for trait in TRAITS:
             row[trait] = folder.usual(trait) or "mixed"
-        rows.append(row | {"problems": counts[folder.path]})
+        count = 0
+        for problem in problems:
+            count += problem.kind != "missing" and problem.path.is_relative_to(folder.path)
+        rows.append(row | {"problems": count})
     return format_table(rows)

@@ -5,8 +5,10 @@ from pathlib import Path
 from typing import Literal
 
 from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders
-from cloudkit.data.pairs import DataError, match_pairs
-from cloudkit.data.splits import UNSPLIT, read_names
+from cloudkit.data.matching import match_folders
+from cloudkit.data.pairs import DataError
+from cloudkit.data.splits import read_names
+from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from cloudkit.files import write_text
 from cloudkit.imaging.finding import natural_key
@@ -24,9 +26,9 @@ def list_pairs(dataset: DatasetName | Literal["folder"], root: Path) -> list[str
         DataError: The folders are missing, pairs do not match, or two parts have a name in common.
     """
     part_of: dict[str, str] = {}
-    parts = custom_part_folders(root) if dataset == "folder" else part_folders(dataset, root)
-    for part, folders in parts.items():
-        for pair in match_pairs(*folders)[0]:
+    found = custom_part_folders(root) if dataset == "folder" else part_folders(dataset, root)
+    for part, pairs in match_folders(found)[0].items():
+        for pair in pairs:
             if pair.name in part_of:
                 raise DataError(
                     f"{part_of[pair.name]} and {part} of {dataset} both hold a pair {pair.name}, "

@@ -15,6 +15,7 @@ from cloudkit.script.checks import (
     require_positive,
 )
 from cloudkit.script.command_line import RUNS, peek
+from cloudkit.script.peak import PeakOptions
 from scpm import FACTOR
 from thiefcloud.paths import default_prior
 from thiefcloud.training.losses import PixelLoss
@@ -33,7 +34,7 @@ _PAPER = TrainOptions()
 
 
 @dataclass(frozen=True)
-class AblationOptions:
+class AblationOptions(PeakOptions):
     """Options of the ablation: the arms, the folds, and the training that they have in common."""
 
     dataset: DatasetName | Literal["folder"] = "rice1"
@@ -91,6 +92,7 @@ class AblationOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         if self.preset not in PRESETS:
             raise ValueError(f"--preset is {self.preset}, expected one of {', '.join(PRESETS)}.")
 

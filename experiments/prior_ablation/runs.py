@@ -164,7 +164,10 @@ def _complete(run: Run, options: AblationOptions) -> None:
     best, thickness = run.folder / BEST, run.folder / THICKNESS
     if run.arm.kind not in ("no-prior", "unet") and not _is_newer(thickness, best):
         split = fold_folder(run.out, run.fold) / TEST_LIST
-        data = open_data(DataOptions(dataset=options.dataset, root=options.root, split=split))
+        images = DataOptions(
+            dataset=options.dataset, root=options.root, split=split, peak=options.peak
+        )
+        data = open_data(images)
         before = None if run.arm.kind.endswith("-frozen") else run.arm.prior
         device = choose_device(options.device)
         write_json(thickness, compare_tuning(best, before, data.test, device))
@@ -235,12 +238,15 @@ def start(script: Path, arguments: Sequence[str]) -> None:
 
 def _data_options(run: Run, options: AblationOptions, names: str) -> dict[str, Any]:
     assert options.root is not None
-    return {
+    named = {
         "dataset": options.dataset,
         "root": options.root.resolve(),
         "split": fold_folder(run.out, run.fold) / names,
         "device": options.device,
     }
+    if options.peak is not None:
+        named["peak"] = options.peak
+    return named
 
 
 def _as_arguments(named: Mapping[str, object]) -> list[str]:

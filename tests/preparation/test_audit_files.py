@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cloudkit.data.datasets import find_folder
-from cloudkit.data.splits import UNSPLIT, SplitLists, find_listed
+from cloudkit.data.splits import SplitLists, find_listed
+from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from preparation.audit import audit
 from preparation.options import AuditOptions

@@ -149,14 +149,14 @@ def test_stray_files_are_named_but_for_junk(tmp_path: Path) -> None:
 
 def test_two_images_of_one_name(tmp_path: Path) -> None:
     own(tmp_path)
-    write_images(tmp_path / "cloudy", ["1-haze.png"])
-    write_images(tmp_path / "clear", ["1_gt.png"])
+    write_images(tmp_path / "cloudy", ["1.PNG"])
+    write_images(tmp_path / "clear", ["1.PNG"])
     found = problems(check("folder", tmp_path))
     assert [line.split()[:2] for line in found] == [
         ["duplicate:", "cloudy/1.png"],
-        ["duplicate:", "clear/1_gt.png"],
+        ["duplicate:", "clear/1.png"],
     ]
-    assert found[0].endswith("has the name 1, as 1-haze.png has")
+    assert found[0].endswith("has the name 1, as 1.PNG has")
 
 
 def test_empty_images_of_the_helpers_are_damage(tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_error_of_maps(tmp_path: Path, prior: Path, folders: tuple[str, str]) ->
         correlations.append(np.corrcoef(found.flatten(), truth.flatten())[0, 1])
     assert json.loads((out / "metrics.json").read_text()) == {
         "count": 3,
+        "peak": None,
         "mae": pytest.approx(np.mean(errors), abs=1e-6),
         "correlation": pytest.approx(np.mean(correlations), abs=1e-5),
     }

@@ -35,6 +35,7 @@ class PriorCrops(Dataset[Batch]):
             crop,
             processes.device,
             store=store,
+            peaks=[(sample.peak, None)[: len(files[0])] for sample in data.train],
             show_progress=processes.is_main,
         )
         self.note = self._crops.note

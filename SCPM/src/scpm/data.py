@@ -4,24 +4,26 @@ It learns from simulated clouds over clear images, or from cloudy images with th
 """
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from cloudkit.data.datasets import find_clear
+from cloudkit.data.matching import left_out
 from cloudkit.data.mixture import (
     CLEAR,
     CLEAR_USES,
     Source,
+    find_pairs,
     open_source,
     read_mixture,
     with_unique_names,
 )
-from cloudkit.data.pairs import DataError, Pair, match_pairs, named_images, subfolders
+from cloudkit.data.pairs import DataError, Pair, match_pairs, named_images
 from cloudkit.data.scenes import PairScenes, Scene, Scenes
-from cloudkit.data.splits import UNSPLIT, Splits, divide
+from cloudkit.data.splits import Splits, divide
+from cloudkit.data.trees import UNSPLIT, subfolders
 from cloudkit.imaging.images import read_unit
 from cloudkit.progress import progress_bar
 from cloudkit.script.command_line import SAMPLE
@@ -83,18 +85,17 @@ class SimulatedScenes(Scenes):
     The cloud of an image depends on its name. It is drawn on the CPU, so it is equal everywhere.
 
     Args:
-        files: the clear images by name.
+        pairs: the clear images, as the clear halves of pairs.
         simulate: function that lays the clouds.
         truth: truth of a scene, the thickness map or the clear image.
     """
 
     def __init__(
-        self, files: Mapping[str, Path], simulate: Simulator, truth: Literal["thickness", "clear"]
+        self, pairs: Sequence[Pair], simulate: Simulator, truth: Literal["thickness", "clear"]
     ) -> None:
-        self.files = list(files.items())
-        self.simulate, self.truth = simulate, truth
-        self.names = list(files)
-        self.folders = {path.parent for path in files.values()}
+        self.pairs, self.simulate, self.truth = pairs, simulate, truth
+        self.names = [pair.name for pair in pairs]
+        self.folders = {pair.clear.parent for pair in pairs}
 
     def __getitem__(self, index: int) -> Scene:  # type: ignore[override]  # no slices
         """Read a clear image and cover it with its cloud.
@@ -102,20 +103,24 @@ class SimulatedScenes(Scenes):
         Raises:
             ImageError: the file is damaged.
         """
-        name, path = self.files[index]
-        clear = read_unit(path)
-        seed = int.from_bytes(hashlib.sha256(name.encode()).digest()[:7], "big")
+        pair = self.pairs[index]
+        clear = read_unit(pair.clear, peak=pair.peak)
+        seed = int.from_bytes(hashlib.sha256(pair.name.encode()).digest()[:7], "big")
         clouds = self.simulate(clear[None], [seed])
 
         truth = clouds.thickness[0] if self.truth == "thickness" else clear
-        return Scene(name, clouds.cloudy[0], truth)
+        return Scene(pair.name, clouds.cloudy[0], truth)
 
 
-def find_thickness_pairs(root: Path) -> Splits:
+def find_thickness_pairs(root: Path, peak: float | None = None) -> Splits:
     """Find cloudy images and thickness maps below `root`.
 
     They lie in cloudy/ and thickness/, or in T_Simulated/ and T_Cmask/ of the official release.
     Some of the pairs validate a training. All of them are test images, for test_cd.py.
+
+    Args:
+        root: the folder.
+        peak: stored value that means 1 in the cloudy images. The maps keep their own range.
 
     Raises:
         DataError: the folders are missing, or their file names do not match.
@@ -125,14 +130,12 @@ def find_thickness_pairs(root: Path) -> Splits:
         if cloudy not in folders or thickness not in folders:
             continue
 
-        pairs, unpaired = match_pairs(folders[cloudy], folders[thickness])
-        named_pairs = {pair.name: pair for pair in pairs}
+        matching = match_pairs(folders[cloudy], folders[thickness])
+        named_pairs = {pair.name: pair for pair in matching.pairs}
         parts, _ = divide({UNSPLIT: named_pairs})
-        note = f"{root}: {len(pairs)} pairs"
-        if unpaired:
-            note += f"; {unpaired} images without a partner are left out"
+        note = f"{root}: {len(matching.pairs)} pairs{left_out(matching.unpaired)}"
         train, val, test = (list(parts[part].values()) for part in ("train", "val", "test"))
-        return Splits(train, val, test, note)
+        return Splits(train, val, test, note).at_peak(peak)
 
     raise DataError(
         f"{root} holds no thickness pairs; expected cloudy/ and thickness/ (as "
@@ -147,6 +150,8 @@ class PriorSample(NamedTuple):
     """The clear image; or the cloudy image and its thickness map."""
     simulated: bool
     """True if a cloud is laid over the image. Otherwise the thickness is that of the map, or 0."""
+    peak: float | None = None
+    """Stored value that means 1 in the first file."""
 
 
 class PriorData(NamedTuple):
@@ -170,14 +175,16 @@ def open_prior_data(options: PriorTrainOptions) -> PriorData:
     """
     simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
     if options.pairs is not None:
-        splits = find_thickness_pairs(options.pairs)
-        train = [PriorSample((pair.cloudy, pair.clear), simulated=False) for pair in splits.train]
+        splits = find_thickness_pairs(options.pairs, options.peak)
+        train = []
+        for pair in splits.train:
+            train.append(PriorSample((pair.cloudy, pair.clear), simulated=False, peak=pair.peak))
         data = PriorData(train, PairScenes(splits.val, truth_bands=1), splits.note, simulate)
     elif options.mixture is not None:
         assert options.root is not None
-        data = _open_mixture(read_mixture(options.mixture, options.root), simulate)
+        data = _open_mixture(read_mixture(options.mixture, options.root, options.peak), simulate)
     else:
-        data = _open_clear(options.clear or SAMPLE, simulate)
+        data = _open_clear(options.clear or SAMPLE, simulate, options.peak)
 
     if not data.train or not len(data.val):
         source = options.pairs or options.mixture or options.clear or SAMPLE
@@ -187,11 +194,11 @@ def open_prior_data(options: PriorTrainOptions) -> PriorData:
     return data
 
 
-def _open_clear(root: Path, simulate: Simulator) -> PriorData:
+def _open_clear(root: Path, simulate: Simulator, peak: float | None) -> PriorData:
     """Find a folder of clear images."""
-    parts = find_clear(root)
-    train = [PriorSample((path,), simulated=True) for path in parts["train"].values()]
-    val = SimulatedScenes(parts["val"], simulate, "thickness")
+    parts = find_pairs(CLEAR, root, peak=peak)
+    train = [PriorSample((pair.clear,), simulated=True, peak=peak) for pair in parts.train]
+    val = SimulatedScenes(parts.val, simulate, "thickness")
     note = (
         f"{root}: clouds are simulated over {len(train)} clear images, {len(val)} others serve for "
         "validation"
@@ -214,13 +221,13 @@ def _open_mixture(sources: Sequence[Source], simulate: Simulator) -> PriorData:
             if use not in source.repeats:
                 continue
             sampled = source.sample(use, pairs)
-            train += [PriorSample((pair.clear,), use == "simulated") for pair in sampled]
+            for pair in sampled:
+                train.append(PriorSample((pair.clear,), use == "simulated", pair.peak))
             counts.append(f"{len(sampled)} {use}")
 
         if source.dataset == CLEAR:
             val.append((source.folder.resolve().name, held_out))
         notes.append(f"{splits.note}; a pass draws {', '.join(counts) or 'nothing'}")
 
-    files = {pair.name: pair.clear for pair in with_unique_names(val)}
-    scenes = SimulatedScenes(files, simulate, "thickness")
+    scenes = SimulatedScenes(with_unique_names(val), simulate, "thickness")
     return PriorData(train, scenes, "\n".join(notes), simulate)

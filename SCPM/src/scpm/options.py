@@ -14,6 +14,7 @@ from cloudkit.script.checks import (
     require_positive,
 )
 from cloudkit.script.command_line import RUNS
+from cloudkit.script.peak import PeakOptions
 from cloudkit.training.precision import Precision
 from scpm.network.model import FACTOR
 from scpm.simulation.options import CloudOptions
@@ -57,7 +58,7 @@ def check_clouds(
 
 
 @dataclass(frozen=True)
-class PriorTrainOptions:
+class PriorTrainOptions(PeakOptions):
     """Options of SCPM's training."""
 
     clear: Path | None = None
@@ -121,6 +122,7 @@ class PriorTrainOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         if sum(source is not None for source in (self.clear, self.mixture, self.pairs)) > 1:
             raise ValueError("--clear, --mixture and --pairs exclude each other; give one of them.")
         if (self.mixture is None) != (self.root is None):
@@ -155,7 +157,7 @@ PRESETS = {
 
 
 @dataclass(frozen=True)
-class PriorTestOptions:
+class PriorTestOptions(PeakOptions):
     """Options of writing and scoring thickness maps."""
 
     images: Path | None = None
@@ -186,6 +188,7 @@ class PriorTestOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         if sum(folder is not None for folder in (self.images, self.pairs, self.clear)) > 1:
             raise ValueError("--images, --pairs and --clear exclude each other; give one of them.")
 

@@ -58,7 +58,13 @@ class CloudyCrops(Dataset[Batch]):
         files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
         self._crops = CropDataset(
-            files, (3, 3), crop, processes.device, store=store, show_progress=processes.is_main
+            files,
+            (3, 3),
+            crop,
+            processes.device,
+            store=store,
+            peaks=[(pair.peak, pair.peak) for pair in data.train],
+            show_progress=processes.is_main,
         )
         self.note = self._crops.note
         self._simulate, self._opaque = data.simulate, opaque
@@ -191,8 +197,8 @@ class WholeImages:
         sample = SampleIndex(number, (self._seed, _WHOLE, number))
         random = sample.generator()
         pair = self._data.train[int(random.integers(len(self._data.train)))]
-        cloudy = read_unit(pair.cloudy, bands=3)[None].to(self._device)
-        clear = read_unit(pair.clear, bands=3)[None].to(self._device)
+        cloudy = read_unit(pair.cloudy, peak=pair.peak)[None].to(self._device)
+        clear = read_unit(pair.clear, peak=pair.peak)[None].to(self._device)
 
         if min(clear.shape[-2:]) >= _LARGE and random.integers(2):
             cloudy, clear = F.avg_pool2d(cloudy, 2), F.avg_pool2d(clear, 2)

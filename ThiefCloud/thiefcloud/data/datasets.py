@@ -31,6 +31,8 @@ class TrainingPair(NamedTuple):
     """Simulate clouds over the input."""
     keep_opaque: bool = False
     """Take the cloud as truth where it lets no light through."""
+    peak: float | None = None
+    """Stored value that means 1 in both files."""
 
 
 @dataclass(frozen=True)
@@ -64,10 +66,10 @@ def open_data(options: DataOptions) -> Data:
     simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
     if options.dataset == "mixture":
         assert options.mixture is not None
-        return open_mixture(read_mixture(options.mixture, options.folder), simulate)
+        return open_mixture(read_mixture(options.mixture, options.folder, options.peak), simulate)
 
     if options.dataset == "simulated":
-        splits = find_pairs(CLEAR, options.folder, options.split_lists)
+        splits = find_pairs(CLEAR, options.folder, options.split_lists, options.peak)
         return Data(
             train=[_training_pair(pair, "simulated") for pair in splits.train],
             val=_under_clouds(splits.val, simulate),
@@ -76,7 +78,7 @@ def open_data(options: DataOptions) -> Data:
             simulate=simulate,
         )
 
-    splits = find_pairs(options.dataset, options.folder, options.split_lists)
+    splits = find_pairs(options.dataset, options.folder, options.split_lists, options.peak)
     return Data(
         train=[_training_pair(pair, "pairs") for pair in splits.train],
         val=PairScenes(splits.val),
@@ -134,10 +136,10 @@ def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
 
 def _under_clouds(pairs: Sequence[Pair], simulate: Simulator) -> SimulatedScenes:
     """Return clear images under fixed simulated clouds."""
-    return SimulatedScenes({pair.name: pair.clear for pair in pairs}, simulate, "clear")
+    return SimulatedScenes(pairs, simulate, "clear")
 
 
 def _training_pair(pair: Pair, use: Use, keep_opaque: bool = False) -> TrainingPair:
     if use in ("pairs", "veiled"):
-        return TrainingPair(pair.cloudy, pair.clear, use == "veiled", keep_opaque)
-    return TrainingPair(pair.clear, pair.clear, use == "simulated")
+        return TrainingPair(pair.cloudy, pair.clear, use == "veiled", keep_opaque, pair.peak)
+    return TrainingPair(pair.clear, pair.clear, use == "simulated", peak=pair.peak)

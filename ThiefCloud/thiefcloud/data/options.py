@@ -7,6 +7,7 @@ from typing import Literal
 from cloudkit.data.datasets import DatasetName
 from cloudkit.data.splits import SplitLists
 from cloudkit.script.command_line import SAMPLE
+from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
 from scpm.options import Backend, check_clouds
 
@@ -14,7 +15,7 @@ Dataset = Literal["simulated"] | DatasetName | Literal["folder", "clear", "mixtu
 
 
 @dataclass(frozen=True)
-class DataOptions:
+class DataOptions(PeakOptions):
     """Choice of images."""
 
     dataset: Dataset = "simulated"
@@ -44,6 +45,7 @@ class DataOptions:
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         if self.root is None and self.dataset != "simulated":
             raise ValueError(
                 f"--dataset {self.dataset} needs --root DIR, the folder that holds it."

@@ -9,8 +9,9 @@ import tyro
 from cloudkit.scoring.comparison import UNTOUCHED, Format
 from cloudkit.scoring.measures import MeasureNames
 from cloudkit.scoring.protocols import Protocol
-from cloudkit.script.checks import require_apart, require_positive
+from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import RUNS
+from cloudkit.script.peak import PeakOptions
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.paths import OUT
@@ -37,7 +38,9 @@ class TestOptions(DataOptions):
     """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
     eight times slower."""
     restored: Path | None = None
-    """Folder of restored images to score, named as the pairs are, instead of a network's."""
+    """Folder of restored images to score, named as the pairs are, instead of a network's. --peak
+    holds for them too, but not for 8 bits, which test.py itself writes, nor for floats in [0, 1].
+    """
     baseline: Literal["dark-channel"] | None = None
     """Method without training to score instead of a network. dark-channel: the dark channel prior
     with guided filter."""
@@ -112,7 +115,7 @@ class CompareOptions:
 
 
 @dataclass(frozen=True)
-class PredictOptions:
+class PredictOptions(PeakOptions):
     """Images of your own to restore."""
 
     inputs: tyro.conf.Positional[tuple[Path, ...]]
@@ -129,18 +132,13 @@ class PredictOptions:
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
     a GeoTIFF are a GeoTIFF at its place."""
-    peak: float | None = None
-    """Stored value that means 1 (white); 10000 is usual for reflectance. Default: 255 for 8 bits,
-    65535 for 16, 32767 for 16 with sign, 1 for floats."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1, ..."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
+        super().__post_init__()
         if not self.inputs:
             raise ValueError(
                 "no inputs are given, expected at least one image or folder to restore."
             )
-
-        if self.peak is not None:
-            require_positive(peak=self.peak)

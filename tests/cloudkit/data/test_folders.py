@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from cloudkit.data.datasets import find_clear, find_folder
-from cloudkit.data.pairs import CLEAR_FOLDERS, CLOUDY_FOLDERS, DataError
+from cloudkit.data.pairs import DataError
+from cloudkit.data.roles import CLEAR_FOLDERS, CLOUDY_FOLDERS
 from cloudkit.data.splits import validation_names
 from tests.cloudkit.data.layouts import assert_sound, files, pngs, sizes
 from tests.helpers import touch

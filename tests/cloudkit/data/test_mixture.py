@@ -208,3 +208,16 @@ def test_batches_show_each_use(root: Path) -> None:
         else:
             expected = 0.5 * clear[number] + 0.4
             torch.testing.assert_close(cloudy[number], expected, rtol=0, atol=0.004)
+
+
+def test_a_source_gives_its_own_peak(root: Path) -> None:
+    text = f"{PAIRS}pairs = 1\npeak = 10000\n{LAND}simulated = 1\nvalidate = true\n"
+    for default in (None, 255.0):
+        given, other = read_mixture(written(root, text), root, default)
+        assert (given.peak, other.peak) == (10000, default)
+
+    data = opened(root, f"{PAIRS}pairs = 1\npeak = 255\n")
+    assert {pair.peak for pair in data.train} == {255}
+    for wrong in ("0", "-1", "inf", "nan", "true", '"10000"'):
+        with pytest.raises(DataError, match="expected a finite number above 0"):
+            read_mixture(written(root, f"{PAIRS}pairs = 1\npeak = {wrong}\n"), root)

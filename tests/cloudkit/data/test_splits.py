@@ -6,7 +6,6 @@ import pytest
 
 from cloudkit.data.pairs import DataError
 from cloudkit.data.splits import (
-    UNSPLIT,
     SplitLists,
     block_of,
     blocks_order,
@@ -16,6 +15,7 @@ from cloudkit.data.splits import (
     select_listed,
     validation_names,
 )
+from cloudkit.data.trees import UNSPLIT
 from tests.helpers import listed
 
 PARTS = {

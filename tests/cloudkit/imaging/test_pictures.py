@@ -88,7 +88,7 @@ def test_peak_applies_to_reading_and_writing(tmp_path: Path, dtype: str, toleran
 def test_a_peak_above_the_largest_value_of_the_type(tmp_path: Path) -> None:
     write_image(tmp_path / "a.png", noise())
     message = (
-        r"a\.png holds uint8, whose largest value is below the peak of 10000; leave --peak out"
+        r"a\.png: it holds uint8, whose largest value is below the peak of 10000; leave --peak out"
     )
     with pytest.raises(ImageError, match=message):
         read_picture(tmp_path / "a.png", peak=10000)
