@@ -63,7 +63,7 @@ def main(options: TrainOptions) -> None:
 
         # Build the network, and what trains it.
         model = thiefcloud.load(run.last) if run.goes_on else new_model(options)
-        announce(options, data, processes)
+        announce(options, data, run)
         criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg)
         criterion.to(processes.device)
         crops = CloudyCrops(
@@ -233,14 +233,15 @@ def fit_coarsest(
         print(f"one gain and offset for each image leave a root mean square error of {error:.4f}")
 
 
-def announce(options: TrainOptions, data: Data, processes: Processes) -> None:
+def announce(options: TrainOptions, data: Data, run: Run) -> None:
     """Print the files that are used, and how to name others."""
-    if not processes.is_main:
+    if not run.processes.is_main:
         return
     print(data.note)
     if start := describe_start(options):
         print(start)
-    for weights in (options.pretrained, options.prior):
+    # A run that goes on needs neither file any more.
+    for weights in () if run.goes_on else (options.pretrained, options.prior):
         if weights is not None and (note := peak_note(path_of(weights), options.peak)):
             print(note)
     if options.folder == SAMPLE:

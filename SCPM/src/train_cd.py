@@ -47,12 +47,13 @@ def main(options: PriorTrainOptions) -> None:
     with join_processes(options.device) as processes, Run(options, OUT, processes) as run:
         # Build the network.
         torch.manual_seed(options.seed)
-        model = scpm.load(options.pretrained) if options.pretrained else SCPM()
+        begin = run.last if run.goes_on else options.pretrained
+        model = scpm.load(begin) if begin else SCPM()
         model.to(processes.device)
 
         # Find the images. Read those of validation once, so that a damaged one shows now.
         data = open_prior_data(options)
-        announce(options, data, processes)
+        announce(options, data, run)
         crops = PriorCrops(data, crop=options.crop, store=options.store, processes=processes)
         if processes.is_main:
             print(crops.note)
@@ -140,12 +141,13 @@ def validate(model: SCPM, scenes: Sequence[Scene], processes: Processes) -> dict
     return mean_scores(scenes, score, processes)
 
 
-def announce(options: PriorTrainOptions, data: PriorData, processes: Processes) -> None:
+def announce(options: PriorTrainOptions, data: PriorData, run: Run) -> None:
     """Print the images that are used, and how to name others."""
-    if not processes.is_main:
+    if not run.processes.is_main:
         return
     print(data.note)
-    if options.pretrained is not None and (note := peak_note(options.pretrained, options.peak)):
+    begin = None if run.goes_on else options.pretrained
+    if begin is not None and (note := peak_note(begin, options.peak)):
         print(note)
     if options.clear is None and options.pairs is None and options.mixture is None:
         print(

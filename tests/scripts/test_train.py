@@ -173,6 +173,17 @@ def test_named_set_without_prior(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert (options["lr_frozen"], options["epochs_tunable"]) == (5e-4, 0)
 
 
+def test_a_run_goes_on_without_the_prior_that_it_began_with(
+    common: list[object], prior: Path, tmp_path: Path
+) -> None:
+    began = tmp_path / "began.pt"
+    began.write_bytes(prior.read_bytes())
+    arguments = [*common, *ONE_EPOCH, "--prior", began, "--out", tmp_path / "run"]
+    assert run_script(TRAIN, *arguments) == 0
+    began.unlink()
+    assert run_script(TRAIN, "--out", tmp_path / "run", "--resume") == 0
+
+
 MISTAKES = {
     ("--prior", "absent.pt"): ["absent.pt", "SCPM/src/train_cd.py trains SCPM"],
     ("--root", "only"): ["there is no image for train"],

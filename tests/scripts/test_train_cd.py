@@ -109,6 +109,17 @@ def test_a_killed_run_goes_on_bit_for_bit(
     assert history(run) == history(unbroken(ema))
 
 
+def test_a_run_goes_on_without_the_weights_that_it_began_with(
+    chips: Path, prior: Path, tmp_path: Path
+) -> None:
+    run, began = tmp_path / "run", tmp_path / "began.pt"
+    began.write_bytes(prior.read_bytes())
+    arguments = ["--clear", chips, *SMALL, "--pretrained", began, "--out", run]
+    assert run_script(TRAIN_CD, *arguments) == 0
+    began.unlink()
+    assert run_script(TRAIN_CD, "--out", run, "--resume") == 0
+
+
 def test_a_non_finite_loss_keeps_the_last_good_state(
     chips: Path,
     unbroken: Callable[[float], Path],
