@@ -62,13 +62,17 @@ def break_at(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: in
 
 
 def assert_one_error(text: str, *parts: object) -> None:
-    """Assert that stderr ends with its only error line, which holds each part, and no traceback."""
+    """Assert that stderr ends with its only error, which holds each part, and no traceback.
+
+    An error about several images is a line, then an indented one for each of them.
+    """
     assert "Traceback" not in text
-    lines = [line for line in text.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
-    assert text.splitlines()[-1] == lines[0]
+    before, _, error = text.rpartition("error: ")
+    assert not before or before.endswith(("\n", "\r"))
+    assert "error: " not in before
+    assert all(line.startswith("  ") for line in error.splitlines()[1:])
     for part in parts:
-        assert str(part) in lines[0]
+        assert str(part) in error
 
 
 def squeezed(text: str) -> str:

@@ -3,16 +3,19 @@
 Each raises ValueError, or its subclass UserError, that says what was expected.
 """
 
+import math
 from pathlib import Path
 
 from cloudkit.errors import UserError
 
 
 def require_positive(**values: float) -> None:
-    """Require that every value is greater than 0."""
+    """Require that every value is a finite number greater than 0."""
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{_option(name)} is {value}, expected more than 0.")
+        if math.isinf(value):  # files of options are JSON, which has no infinity
+            raise ValueError(f"{_option(name)} is {value}, expected a finite number.")
 
 
 def require_not_negative(**values: float) -> None:

@@ -1,6 +1,5 @@
 """The option --peak of every script that reads images, and notes about values that differ."""
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,11 +20,8 @@ class PeakOptions:
 
     def __post_init__(self) -> None:
         """Reject a value that no image can have."""
-        if self.peak is None:
-            return
-        require_positive(peak=self.peak)
-        if math.isinf(self.peak):
-            raise ValueError(f"--peak is {self.peak}, expected a finite number such as 10000.")
+        if self.peak is not None:
+            require_positive(peak=self.peak)
 
 
 def peak_note(weights: Path, peak: float | None) -> str:

@@ -99,9 +99,9 @@ class TrainOptions(DataOptions):
     pixel: PixelLoss = "mse"
     """Pixel loss; the paper's is mse. psnr: minus the PSNR of each image, so that images under
     thick cloud do not decide alone."""
-    max_gradient: float = 0.0
-    """Norm to which larger gradients are scaled down in the frozen and the tunable phase. 0: none
-    are. The phase of the inversion has its own bound."""
+    max_gradient: float | None = None
+    """Norm to which larger gradients are scaled down in the frozen and the tunable phase. Default:
+    none are. The phase of the inversion has its own bound."""
     perceptual: float = 0.04
     """Weight of the perceptual loss; 0 leaves it out."""
     vgg: Path | None = None
@@ -161,13 +161,14 @@ class TrainOptions(DataOptions):
             crop=self.crop,
             validate_every=self.validate_every,
         )
+        if self.max_gradient is not None:
+            require_positive(max_gradient=self.max_gradient)
         require_not_negative(
             perceptual=self.perceptual,
             lr_end=self.lr_end,
             seed=self.seed,
             jitter=self.jitter,
             even_steps=self.even_steps,
-            max_gradient=self.max_gradient,
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)

@@ -55,6 +55,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         warm_up=100,
         max_gradient=_MAX_GRADIENT,
     )
+    bound = math.inf if options.max_gradient is None else options.max_gradient
     frozen = Phase(
         name="frozen",
         title="SCPM frozen",
@@ -62,7 +63,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_frozen,
         batch=options.batch_frozen,
         lr=options.lr_frozen,
-        max_gradient=options.max_gradient or math.inf,
+        max_gradient=bound,
     )
     tunable = Phase(
         name="tunable",
@@ -71,7 +72,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
         epochs=options.epochs_tunable,
         batch=options.batch_tunable,
         lr=options.lr_tunable,
-        max_gradient=options.max_gradient or math.inf,
+        max_gradient=bound,
     )
     return [inversion, frozen, tunable]
 
