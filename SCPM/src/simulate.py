@@ -22,6 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cloudkit.data.datasets import require_clear
 from cloudkit.data.pairs import named_images
 from cloudkit.data.sampling import SampleIndex
 from cloudkit.errors import UserError
@@ -46,7 +47,7 @@ class SimulateOptions(PeakOptions):
 
     clear: Path = SAMPLE / "train"
     """Lay clouds over the clear images of this folder, subfolders included: RGB or gray, 8 or 16
-    bits."""
+    bits. Folders of pairs are refused."""
     out: Path = RUNS / "simulated"
     """Write the pairs to this folder, new or empty."""
     copies: int = 1
@@ -88,6 +89,7 @@ def main(options: SimulateOptions) -> None:
     """Simulate, and write to the folder only when all images are done."""
     device = choose_device(options.device)
     simulate = simulator(options.backend, options.clouds, options.fields, options.fields_fraction)
+    require_clear(options.clear)
     files = list(named_images(options.clear).items())
     require_folder(options.out)
     _check_free(options.out, overwrite=options.overwrite)

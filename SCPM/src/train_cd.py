@@ -38,7 +38,8 @@ from cloudkit.training.trainer import Trainer
 from scpm import SCPM
 from scpm.batches import Batch, PriorCrops
 from scpm.data import PriorData, open_prior_data
-from scpm.options import OUT, PRESETS, PriorTrainOptions
+from scpm.options import PRESETS, PriorTrainOptions
+from scpm.paths import OUT
 from scpm.scoring import score_thickness
 
 

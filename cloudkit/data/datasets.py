@@ -179,17 +179,22 @@ def find_clear(root: Path, lists: SplitLists = NO_LISTS) -> dict[str, dict[str, 
         DataError: there is no image, there are pairs, or a list cannot be used.
     """
     root = _existing(root)
-    if find_pair_folders(root, places=False):
-        raise DataError(
-            f"{root} holds pairs of cloudy and clear images, expected only clear ones. Name the "
-            "folder of the clear images, or use the pairs with --dataset folder, rice1, ..."
-        )
+    require_clear(root)
     parts: dict[str, dict[str, Path]] = {}
     for name, folder in subfolders(root).items():
         meaning = meaning_of(name)
         if meaning.part and not meaning.role:
             parts.setdefault(meaning.part, {}).update(named_images(folder))
     return divide(parts or {UNSPLIT: named_images(root)}, lists)[0]
+
+
+def require_clear(root: Path) -> None:
+    """Raise DataError if a folder that should hold only clear images holds pairs."""
+    for found in find_pair_folders(root, places=False):
+        raise DataError(
+            f"{root} holds pairs of cloudy and clear images, expected only clear ones. Name the "
+            f"folder of the clear images: {found.clear}."
+        )
 
 
 def _existing(root: Path) -> Path:

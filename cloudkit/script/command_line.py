@@ -5,12 +5,14 @@ import dataclasses
 import glob
 import os
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import tyro
 from tabulate import tabulate
+from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
 from cloudkit.errors import UserError
 from cloudkit.imaging.finding import natural_key
@@ -21,6 +23,23 @@ Options = TypeVar("Options")
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "data" / "sample"
 RUNS = ROOT / "runs"
+CHOICES = ConstructorRegistry()  # rules of all command lines, for `tyro.cli`
+
+
+@CHOICES.primitive_rule
+def _sort_choices(kind: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[Any] | None:
+    """Sort the choices of an option that are written as a union; tyro lists them at random."""
+    if kind.type_origin not in (Union, types.UnionType):
+        return None
+    values: list[Any] = []
+    for part in get_args(kind.type):
+        if part is not type(None) and get_origin(part) is not Literal:
+            return None
+        values += get_args(part) or (None,)
+
+    merged: Any = Literal[tuple(sorted(values, key=str))]
+    spec = ConstructorRegistry.get_primitive_spec(PrimitiveTypeInfo.make(merged, kind.markers))
+    return spec if isinstance(spec, PrimitiveConstructorSpec) else None
 
 
 def run_script(
@@ -53,7 +72,9 @@ def run_script(
 
 def parser(kind: type[Options], description: str | None) -> Callable[[Sequence[str]], Options]:
     """Return a parser for a dataclass: each field is an option, its docstring the help."""
-    return lambda arguments: tyro.cli(kind, args=arguments, description=description)
+    return lambda arguments: tyro.cli(
+        kind, args=arguments, description=description, registry=CHOICES
+    )
 
 
 def expand(paths: Iterable[Path]) -> list[Path]:

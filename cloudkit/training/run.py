@@ -17,7 +17,7 @@ from cloudkit.errors import UserError
 from cloudkit.files import remove_leftovers, write_json, write_text
 from cloudkit.folders import FolderLock, require_folder
 from cloudkit.processes import Processes
-from cloudkit.script.command_line import peek, plain
+from cloudkit.script.command_line import CHOICES, peek, plain
 from cloudkit.training.trainer import Trainer
 
 Options = TypeVar("Options")
@@ -178,10 +178,14 @@ def training_parser(
         given = peek(arguments, "preset", "dataset", *_SOURCES, "out")
         if "--resume" not in arguments:
             default = presets.get(preset_of(given), next(iter(presets.values())))
-            return tyro.cli(kind, args=arguments, default=default, description=description)
+            return tyro.cli(
+                kind, args=arguments, default=default, description=description, registry=CHOICES
+            )
 
         saved = read_options(kind, Path(given.get("out", default_out)))
-        options = tyro.cli(kind, args=arguments, default=saved, description=description)
+        options = tyro.cli(
+            kind, args=arguments, default=saved, description=description, registry=CHOICES
+        )
         for name, old, new in _differences(saved, options):
             other_source = name in _SOURCES and None in (old, new)
             other_network = name == "epochs_inversion" and 0 in (old, new)

@@ -14,10 +14,10 @@ from cloudkit.script.checks import (
     require_not_negative,
     require_positive,
 )
-from cloudkit.script.command_line import RUNS, peek
+from cloudkit.script.command_line import CHOICES, RUNS, peek
 from cloudkit.script.peak import PeakOptions
 from scpm import FACTOR
-from thiefcloud.paths import default_prior
+from scpm.paths import default_prior
 from thiefcloud.training.losses import PixelLoss
 from thiefcloud.training.options import PRESETS, TrainOptions, check_inversion
 
@@ -133,4 +133,10 @@ def parse(arguments: Sequence[str], description: str | None = None) -> AblationO
         even_steps=preset.even_steps,
         validate_every=preset.validate_every,
     )
-    return tyro.cli(AblationOptions, args=arguments, default=default, description=description)
+    return tyro.cli(
+        AblationOptions,
+        args=arguments,
+        default=default,
+        description=description,
+        registry=CHOICES,
+    )

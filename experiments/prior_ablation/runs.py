@@ -16,7 +16,7 @@ from cloudkit.errors import UserError
 from cloudkit.files import read_json, write_json
 from cloudkit.folders import writing_to
 from cloudkit.processes import choose_device
-from cloudkit.script.command_line import ROOT, plain
+from cloudkit.script.command_line import CHOICES, ROOT, plain
 from cloudkit.training.run import BEST, HISTORY, OPTIONS_FILE
 from prior_ablation.arms import Arm, make_arms
 from prior_ablation.folds import (
@@ -87,7 +87,9 @@ def plan_runs(options: AblationOptions) -> list[Run]:
 def check_options(run: Run, options: AblationOptions) -> None:
     """Raise UserError if the run's folder holds a run with other options or another prior."""
     arguments = training_arguments(run, options)
-    given = plain(tyro.cli(TrainOptions, args=arguments, default=PRESETS[options.preset]))
+    given = plain(
+        tyro.cli(TrainOptions, args=arguments, default=PRESETS[options.preset], registry=CHOICES)
+    )
     new = json.loads(json.dumps(given))  # tuples become lists, as in the file
     if not (run.folder / OPTIONS_FILE).exists():
         return

@@ -4,9 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from cloudkit.data.datasets import DATASETS
+from preparation.sets import SETS
 from tests.helpers import (
     EXTRACT,
     PREDICT,
+    ROOT,
     SIMULATE,
     TEST,
     TEST_CD,
@@ -15,6 +18,7 @@ from tests.helpers import (
     assert_one_error,
     run_script,
     squeezed,
+    write_pairs,
 )
 
 
@@ -99,6 +103,35 @@ def test_contradictions_are_refused(
     assert message in squeezed(shown.err + shown.out)
     assert "Traceback" not in shown.err
     assert not out.exists()
+
+
+@pytest.mark.parametrize("script", [SIMULATE, TRAIN_CD, TEST_CD])
+def test_pairs_are_not_taken_as_clear_images(
+    script: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pairs = write_pairs(tmp_path / "pairs", 2)
+    assert run_script(script, "--clear", pairs, "--out", tmp_path / "out") == 2
+    advice = f"Name the folder of the clear images: {pairs / 'clear'}."
+    assert_one_error(capsys.readouterr().err, "expected only clear ones", advice)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "option", "choices"),
+    [
+        (TRAIN, ["--dataset"], ["clear", "folder", "mixture", "simulated", *DATASETS]),
+        (EXTRACT, ["--dataset"], ["clear", "folder", *DATASETS]),
+        (ROOT / "data" / "prepare.py", ["verify"], ["folder", *SETS]),
+        (TEST, ["--baseline"], ["None", "dark-channel"]),
+    ],
+)
+def test_choices_are_listed_in_order(
+    script: Path, option: list[str], choices: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_script(script, *option, "rice9") == 2
+    shown = capsys.readouterr()
+    listed = ", ".join(map(repr, sorted(choices)))
+    assert f"Expected one of ({listed})" in squeezed(shown.err + shown.out)
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 
 import scpm
+import scpm.paths
 from cloudkit.imaging.images import read_image, read_unit
-from tests.helpers import TEST_CD, run_script, write_images, write_thickness_pairs
+from tests.helpers import ROOT, TEST_CD, run_script, write_images, write_thickness_pairs
 
 
 def test_maps_of_your_own_images(
@@ -67,3 +68,18 @@ def test_fixed_clouds_over_clear_images(chips: Path, tmp_path: Path, prior: Path
     assert scores[0] == scores[1]
     assert scores[0]["count"] == 2  # of test/ alone
     assert {path.stem for path in (tmp_path / "one" / "thickness").iterdir()} == {"a", "b"}
+
+
+def test_default_weights_are_those_of_the_own_run_else_the_released_ones(
+    tmp_path: Path, prior: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images, trained = tmp_path / "images", tmp_path / "best.pt"
+    write_images(images, ["a.png"])
+    monkeypatch.setattr(scpm.paths, "TRAINED_PRIOR", trained)
+    arguments = ["--images", images, "--device", "cpu", "--out", tmp_path / "out"]
+    assert run_script(TEST_CD, *arguments) == 0
+    assert f"checkpoint: {ROOT / 'checkpoints' / 'scpm.safetensors'}" in capsys.readouterr().out
+
+    trained.write_bytes(prior.read_bytes())
+    assert run_script(TEST_CD, *arguments) == 0
+    assert f"checkpoint: {trained}" in capsys.readouterr().out

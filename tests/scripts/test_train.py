@@ -187,9 +187,11 @@ def test_a_run_goes_on_without_the_prior_that_it_began_with(
 MISTAKES = {
     ("--prior", "absent.pt"): ["absent.pt", "SCPM/src/train_cd.py trains SCPM"],
     ("--root", "only"): ["there is no image for train"],
-    ("--root", "one"): ["there is no image for val"],
+    ("--root", "one"): ["at least 2 pairs are needed"],
     ("--dataset", "simulated"): [
-        "holds pairs of cloudy and clear images, expected only clear ones"
+        "holds pairs of cloudy and clear images, expected only clear ones",
+        "Name the folder of the clear images: ",
+        "clear.",
     ],
     ("--crop", 64): ["smaller than the crop of 64; choose a smaller --crop"],
     ("--device", "nonsense"): ["the device 'nonsense' cannot be used here"],

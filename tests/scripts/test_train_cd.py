@@ -12,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import cloudkit.script.command_line
 import scpm
 import scpm.data
-import scpm.options
+import scpm.paths
 import thiefcloud.data.options
 import thiefcloud.inference.options
 import thiefcloud.paths
@@ -160,10 +160,9 @@ def test_pairs_made_beforehand(
 
 def test_too_few_images_to_learn_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, run = write_thickness_pairs(tmp_path / "one", 1), tmp_path / "run"
-    for source in (["--pairs", one], ["--clear", one / "cloudy"]):
-        assert run_script(TRAIN_CD, *source, *SMALL, "--out", run) == 2
-        message = "expected at least one image to train on, and another for validation"
-        assert_one_error(capsys.readouterr().err, message)
+    for option, folder, kind in (("--pairs", one, "pairs"), ("--clear", one / "cloudy", "images")):
+        assert run_script(TRAIN_CD, option, folder, *SMALL, "--out", run) == 2
+        assert_one_error(capsys.readouterr().err, f"at least 2 {kind} are needed")
     assert not run.exists()
 
 
@@ -221,7 +220,7 @@ def test_bare_commands_take_the_sample_chips(
         (cloudkit.script.command_line, "SAMPLE", chips),
         (scpm.data, "SAMPLE", chips),
         (thiefcloud.data.options, "SAMPLE", chips),
-        (scpm.options, "OUT", runs / "scpm"),
+        (scpm.paths, "OUT", runs / "scpm"),
         (thiefcloud.paths, "OUT", runs / "thiefcloud"),
         (thiefcloud.inference.options, "OUT", runs / "thiefcloud"),
     ):

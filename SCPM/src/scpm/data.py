@@ -188,8 +188,10 @@ def open_prior_data(options: PriorTrainOptions) -> PriorData:
 
     if not data.train or not len(data.val):
         source = options.pairs or options.mixture or options.clear or SAMPLE
+        kind = "pairs" if options.pairs is not None else "images"
         raise DataError(
-            f"{source}: expected at least one image to train on, and another for validation."
+            f"{source} gives {len(data.train)} to train on and {len(data.val)} for validation, "
+            f"expected one of each; at least 2 {kind} are needed."
         )
     return data
 

@@ -17,10 +17,10 @@ from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
 from cloudkit.training.precision import Precision
 from scpm.network.model import FACTOR
+from scpm.paths import default_prior
 from scpm.simulation.options import CloudOptions
 
 Backend = Literal["physical", "scg"]
-OUT = RUNS / "scpm"
 
 
 def check_clouds(
@@ -168,8 +168,9 @@ class PriorTestOptions(PeakOptions):
     clear: Path | None = None
     """Write and score the maps of the clear images of this folder (of its test/, if it has one),
     each under a fixed simulated cloud. Default, without --images and --pairs: data/sample."""
-    checkpoint: Path = OUT / "best.pt"
-    """Weights: a best.pt of SCPM/src/train_cd.py, or a file of the official code."""
+    checkpoint: Path = field(default_factory=default_prior)
+    """Weights: a best.pt of SCPM/src/train_cd.py, or a file of the official code. Default:
+    runs/scpm/best.pt if it exists; else the released checkpoints/scpm.safetensors."""
     out: Path = RUNS / "test-scpm"
     """Write thickness maps, panels and metrics.json to this folder. Files of equal name are
     overwritten."""

@@ -50,6 +50,11 @@ class Data:
 
     def require(self, part: Literal["train", "val", "test"]) -> None:
         """Raise DataError if a part is empty."""
+        if part == "val" and not self.val and len(self.train) == 1:
+            kind = "images" if self.train[0].cloudy == self.train[0].clear else "pairs"
+            raise DataError(
+                f"there is none left for validation ({self.note}); at least 2 {kind} are needed."
+            )
         if not getattr(self, part):
             raise DataError(
                 f"there is no image for {part} ({self.note}); the whole data set, or one with that "

@@ -10,10 +10,10 @@ import thiefcloud
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import plain
 from scpm import SCPM
+from scpm.paths import default_prior
 from thiefcloud.inference.weights import BUILDERS, NETWORKS
 from thiefcloud.network.base import NoPrior, RemovalNetwork
 from thiefcloud.network.model import ThiefCloud
-from thiefcloud.paths import default_prior
 from thiefcloud.training.options import BROUGHT_ALONG, TrainOptions
 
 
