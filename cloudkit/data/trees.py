@@ -14,7 +14,8 @@ from cloudkit.data.roles import (
 )
 from cloudkit.errors import UserError
 from cloudkit.imaging.finding import find_images
-from cloudkit.imaging.formats import SUFFIXES, read_image
+from cloudkit.imaging.formats import SUFFIXES
+from cloudkit.imaging.images import read_image
 
 UNSPLIT = "whole"  # the only part of a dataset that has no parts
 _DEPTH = 3  # folders of places above those of the roles

@@ -1,6 +1,7 @@
 """Try damaged files: each must be refused in words, or load soundly.
 
     python tests/fuzz.py checkpoints --count 500 --seed 0
+    python tests/fuzz.py images --count 5000
 
 The same seed gives the same cases, on every machine. A crash, a hang, much memory, another error
 or a silent result that is not finite is a fault; it is printed with its number.
@@ -10,10 +11,10 @@ import argparse
 import sys
 import time
 
-from tests.fuzzing import checkpoints
+from tests.fuzzing import checkpoints, images
 from tests.fuzzing.running import Check, run_cases
 
-KINDS: dict[str, Check] = {"checkpoints": checkpoints.check}
+KINDS: dict[str, Check] = {"checkpoints": checkpoints.check, "images": images.check}
 
 
 def main() -> int:
