@@ -3,6 +3,7 @@
 python checkpoints/release.py runs/scpm/best.pt checkpoints/scpm.safetensors --about "..."
 """
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,6 +59,7 @@ def main(options: ReleaseOptions) -> None:
     save_released(options.out, content["network"], content["config"], content["model"], about)
     count = sum(tensor.numel() for tensor in content["model"].values())
     print(f"{options.out}: {content['network']}, {count:,} values")
+    print(f"sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
 
 
 if __name__ == "__main__":

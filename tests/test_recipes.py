@@ -26,7 +26,8 @@ DATASET = {"name": "rs-haze", "FOLDER": "RS-Haze", "https://page": "https://exam
 METRIC = {"name": "rmse", "function": "root_mean_square", '"..."': '"root of the mean square"'}
 NETWORK = {"CLASS": "OneConv"}
 RELEASE = {"name": "mine", "RUN": "runs/new", "...": "pairs of noise"}
-WEIGHTS = {"name": "mine", 'purpose="..."': 'purpose="my own"', "...": "pairs of noise"}
+WEIGHTS = {"name": "mine", "NAME": "MINE", 'purpose="..."': 'purpose="my own"'}
+WEIGHTS |= {"...": "pairs of noise"}
 FUNCTION = '''
 
 def root_mean_square(image: Tensor, reference: Tensor) -> Tensor:
@@ -199,9 +200,13 @@ def test_a_network_trains_and_loads(house: House, best: Path) -> None:
 def test_weights_load_by_their_name(house: House, best: Path) -> None:
     command, entry = entries()[3:]
     _, *words = shlex.split(filled(command, RELEASE))
-    house.run(*words)
+    printed = house.run(*words)
+    (checksum,) = re.findall(r"sha256 ([0-9a-f]{64})\n", printed)
+    entry = filled(entry, {**WEIGHTS, "SHA256": checksum})
     released = house.root / "ThiefCloud" / "thiefcloud" / "inference" / "released.py"
-    insert(released, "RELEASED: Mapping[str, ReleasedWeights] = {\n", filled(entry, WEIGHTS))
+    start = "class Weights(ReleasedWeights, Enum):\n"
+    text = released.read_text(encoding="utf-8")
+    insert(released, text[text.index(start) : text.index("    GENERAL = ")], entry)
 
     code = "import thiefcloud; print(type(thiefcloud.load('mine')).__name__)"
     assert "OneConv" in house.run("-c", code)

@@ -1,6 +1,7 @@
 """ThiefCloud, the thin cloud removal network guided by a cloud prior."""
 
 from thiefcloud.baselines.unet import UNet
+from thiefcloud.inference.released import Weights
 from thiefcloud.inference.restore import restore, restore_and_detect
 from thiefcloud.inference.weights import load, load_official
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration
@@ -12,6 +13,7 @@ __all__ = [
     "Restoration",
     "ThiefCloud",
     "UNet",
+    "Weights",
     "load",
     "load_official",
     "restore",

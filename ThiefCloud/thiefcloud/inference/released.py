@@ -1,6 +1,7 @@
 """Table of the released weights. A new row is all that new weights need."""
 
 from collections.abc import Mapping
+from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,17 +20,28 @@ class ReleasedWeights(NamedTuple):
 
     file: str
     """Name of the file in checkpoints/."""
+    sha256: str
+    """Checksum of the file. A test compares it; loading does not, and checks the content."""
     purpose: str
     """Images that the weights are for."""
     data: str
     """Data of the training, as checkpoints/README.md says it."""
     licence: str = _LICENCE
     """Terms of use, and the data that they come from."""
+    bands: tuple[str, ...] = ("red", "green", "blue")
+    """Bands of an image, in their order."""
+    input_range: tuple[float, float] = (0.0, 1.0)
+    """Least and largest value of an image."""
 
     @property
     def path(self) -> Path:
         """The file."""
         return CHECKPOINTS / self.file
+
+    @property
+    def description(self) -> str:
+        """Sentence on the network and the images that the weights are for."""
+        return f"ThiefCloud, removal of thin cloud from satellite images. For {self.purpose}."
 
     def about(self) -> dict[str, Any]:
         """Read what the file says of itself.
@@ -45,33 +57,45 @@ class ReleasedWeights(NamedTuple):
         return about
 
 
-RELEASED: Mapping[str, ReleasedWeights] = {
-    "general": ReleasedWeights(
+class Weights(ReleasedWeights, Enum):
+    """Released weights of ThiefCloud. `thiefcloud.load` takes a member, or its name in RELEASED."""
+
+    GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
+        sha256="874fd7a28938a4ae308eac7c5bc1541474e60e95e669858b74f7c1b0c7e62b71",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
             "under simulated clouds; RICE1, RICE2, T-CLOUD, SateHaze1k, thin cloud in TIFF"
         ),
-    ),
-    "rice1": ReleasedWeights(
+    )
+    RICE1 = ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
+        sha256="374f9cd7c781d60f22881fab66f4b1bd0fd15f0bf553fc6eb4a090a50a4e5aaa",
         purpose="thin, even haze as in RICE1",
         data="`thiefcloud-general`, then 56 pairs of RICE1 alone",
-    ),
-    "rice2": ReleasedWeights(
+    )
+    RICE2 = ReleasedWeights(
         file="thiefcloud-rice2.safetensors",
+        sha256="b087254a95c7ffbf72c9c2e24be4c16db8dce728b2de7bc03deb094066956b14",
         purpose="cloud and colours of RICE2; what opaque cloud hides is guessed",
         data="`thiefcloud-general`, then 487 pairs of RICE2 alone",
-    ),
+    )
+
+
+# The same table by the names that --checkpoint takes.
+RELEASED: Mapping[str, Weights] = {
+    member.name.lower().replace("_", "-"): member for member in Weights
 }
 
 
-def path_of(weights: Path | str) -> Path:
-    """Return the file of weights that are given by their path or by their name in `RELEASED`.
+def path_of(weights: Weights | Path | str) -> Path:
+    """Return the file of weights: of a member of `Weights`, of a name in `RELEASED`, or a path.
 
     A file that exists is preferred to released weights of the same name.
     """
+    if isinstance(weights, Weights):
+        return weights.path
     path = Path(weights)
     released = RELEASED.get(str(weights))
     return path if released is None or path.is_file() else released.path

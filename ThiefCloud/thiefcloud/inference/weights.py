@@ -23,7 +23,7 @@ from cloudkit.checkpoints import (
 from scpm import SCPM, from_official_names
 from scpm.weights import SCPMConfig
 from thiefcloud.baselines.unet import UNet
-from thiefcloud.inference.released import RELEASED, path_of
+from thiefcloud.inference.released import RELEASED, Weights, path_of
 from thiefcloud.network.base import NoPrior, RemovalNetwork
 from thiefcloud.network.model import ThiefCloud
 
@@ -56,13 +56,13 @@ class Config(TypedDict):
     """Part of older versions, which cannot be built any more."""
 
 
-def load(weights: Path | str = "general") -> RemovalNetwork:
+def load(weights: Weights | Path | str = Weights.GENERAL) -> RemovalNetwork:
     """Load a network: ThiefCloud, or one that it is compared with.
 
     Args:
-        weights: name of released weights (`thiefcloud.inference.released.RELEASED`), or a file:
-            released weights, best.pt or last.pt of a training (its averaged weights if it kept
-            them), or a file of the official code (see `load_official`).
+        weights: a member of `Weights`, its name ("general", "rice1"), or a file: released weights,
+            best.pt or last.pt of a training (its averaged weights if it kept them), or a file of
+            the official code (see `load_official`).
 
     Returns:
         The network in eval mode, on the CPU.

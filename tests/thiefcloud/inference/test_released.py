@@ -1,5 +1,8 @@
 """Table of released weights."""
 
+import copy
+import hashlib
+import pickle
 from pathlib import Path
 
 import pytest
@@ -9,7 +12,7 @@ import tyro
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from tests.helpers import squeezed
-from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud
+from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, Weights
 from thiefcloud.inference import options
 from thiefcloud.inference.released import CHECKPOINTS, RELEASED, path_of
 
@@ -36,8 +39,31 @@ def test_released_weights_load_by_name_and_tell_their_origin(name: str) -> None:
     assert_equal_weights(thiefcloud.load(name), thiefcloud.load(released.path))
 
 
+@pytest.mark.parametrize("name", RELEASED)
+def test_checksums_are_those_of_the_files(name: str) -> None:
+    """If not: `sha256sum` of the file belongs into the table."""
+    weights = RELEASED[name]
+    assert weights.sha256 == hashlib.sha256(weights.path.read_bytes()).hexdigest()
+
+
+@pytest.mark.parametrize("name", RELEASED)
+def test_weights_are_members_of_an_enum(name: str) -> None:
+    member = Weights[name.upper()]
+    assert member is RELEASED[name]
+    assert member in list(Weights)
+    assert pickle.loads(pickle.dumps(member)) is copy.deepcopy(member) is member
+
+    assert path_of(member) == path_of(name) == member.path
+    assert member.purpose in member.description
+    model = thiefcloud.load(member)
+    assert_equal_weights(model, thiefcloud.load(name))
+    assert (len(member.bands), member.input_range) == (model.in_channels, (0, 1))
+
+
 def test_general_weights_are_the_default() -> None:
-    assert_equal_weights(thiefcloud.load(), thiefcloud.load("general"))
+    assert_equal_weights(thiefcloud.load(), thiefcloud.load(Weights.GENERAL))
+    assert list(Weights) == list(RELEASED.values())
+    assert [*Weights.__members__] == ["GENERAL", "RICE1", "RICE2"]
     assert options.PredictOptions(inputs=(Path("a.png"),)).checkpoint == RELEASED["general"].path
 
 
@@ -60,6 +86,7 @@ def test_a_file_is_preferred_to_released_weights_of_its_name(
     save_checkpoint(own, model.kind, model.config, {"model": model.state_dict()})
     own.rename(tmp_path / "general")
     assert_equal_weights(thiefcloud.load("general"), model)
+    assert path_of(Weights.GENERAL) == RELEASED["general"].path  # a member is never a file's name
 
 
 def test_other_names_are_paths() -> None:
