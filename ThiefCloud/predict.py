@@ -4,6 +4,7 @@
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --thickness
     python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
+    python ThiefCloud/predict.py photos/ --out cleared --share 1/4      # on the first of 4 machines
 
 Images keep their size, their type, gray or alpha, pixels without data, and all that else lies in
 their files: place on Earth, tags, EXIF. Folders keep their structure. Files already there are
@@ -19,13 +20,14 @@ import torch
 
 import thiefcloud
 from cloudkit.errors import UserError
-from cloudkit.folders import require_folder, writing_to
+from cloudkit.folders import require_folder
 from cloudkit.imaging.finding import distinct_stems, find_images
 from cloudkit.imaging.pictures import read_picture, write_picture, write_thickness
 from cloudkit.processes import join_processes
 from cloudkit.script.command_line import expand, parser, run_script
 from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
+from cloudkit.shares import writing_share
 from scpm import SCPM
 from thiefcloud import RemovalNetwork
 from thiefcloud.inference.options import PredictOptions
@@ -38,6 +40,11 @@ def main(options: PredictOptions) -> None:
         # Plan the files and load the network.
         require_folder(options.out)
         jobs = plan(options.inputs, options.out, thickness=options.thickness)
+        if share := options.share_or_task():
+            planned, out = len(jobs), _real(options.out)
+            jobs = share.of(jobs, lambda job: job[1].relative_to(out))
+            if processes.is_main:
+                print(f"share {share}: {len(jobs)} of {planned} images")
         model = thiefcloud.load(options.checkpoint).to(processes.device)
         if options.thickness and not isinstance(model.prior, SCPM):
             raise UserError(
@@ -50,7 +57,7 @@ def main(options: PredictOptions) -> None:
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}
-        with writing_to(options.out, processes, parts=parts):
+        with writing_share(options.out, share, processes, parts=parts):
             processes.barrier()
             outcomes = for_each_image(
                 jobs,

@@ -17,6 +17,7 @@ from cloudkit.files import UNFINISHED, remove_leftovers, write_json
 from cloudkit.processes import Processes
 
 BEAT = 10.0  # seconds between two signs of life of a writer
+SHARE = "share-"  # begins the purpose of locks that let several processes write into a folder
 PATIENCE = 40.0  # seconds without one, after which a writer on another machine counts as dead
 # A folder with such a suffix is more likely meant as a file.
 _FILE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".jp2", ".webp", ".gif"}
@@ -83,6 +84,11 @@ class FolderLock:
         self._lock, self._owner, self._stop = lock, os.getpid(), threading.Event()
         beat = threading.Thread(target=_beat, args=(self.holder_file, self._stop), daemon=True)
         beat.start()
+
+    def take_over(self) -> None:
+        """Remove what a killed process left of its lock. Raises as `acquire`."""
+        self.acquire()
+        self.release()
 
     def release(self) -> None:
         """Give the right back. Without the right, do nothing."""
@@ -195,6 +201,12 @@ def is_empty(folder: Path) -> bool:
     return True
 
 
+def locks_of_shares(folder: Path) -> list[FolderLock]:
+    """Return a lock for each share that is written into a folder, or was by a killed process."""
+    names = sorted(path.stem for path in folder.glob(f".{SHARE}*.lock"))
+    return [FolderLock(folder, name[1:]) for name in names]
+
+
 @contextmanager
 def writing_to(
     folder: Path,
@@ -222,9 +234,17 @@ def writing_to(
     lock = FolderLock(folder, purpose)
     lock.acquire()
     try:
-        for place in {folder, *parts}:
-            if place == folder or not FolderLock(place, purpose).lock_file.exists():
-                remove_leftovers(place)
+        if purpose == "writing":
+            for share in locks_of_shares(folder):
+                share.take_over()
+        clean(folder, parts, purpose)
         yield
     finally:
         lock.release()
+
+
+def clean(folder: Path, parts: Iterable[Path], purpose: str = "writing") -> None:
+    """Remove what a killed process left in a folder and in parts of it that none has locked."""
+    for place in {folder, *parts}:
+        if place == folder or not FolderLock(place, purpose).lock_file.exists():
+            remove_leftovers(place)

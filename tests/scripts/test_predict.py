@@ -13,7 +13,15 @@ import thiefcloud
 from cloudkit.imaging.images import decode, read_unit, write_image
 from cloudkit.imaging.pictures import read_picture
 from tests.cloudkit.imaging import geotiffs
-from tests.helpers import PREDICT, assert_one_error, noise, random_pixels, run_script, write_images
+from tests.helpers import (
+    PREDICT,
+    assert_one_error,
+    noise,
+    random_pixels,
+    run_script,
+    squeezed,
+    write_images,
+)
 
 
 def predict(checkpoint: Path, *arguments: object) -> int:
@@ -254,3 +262,43 @@ def test_missing_inputs_are_named_before_any_work(
     assert predict(tmp_path / "absent.pt", tmp_path / "a.png", "--out", tmp_path / "out") == 2
     assert_one_error(capsys.readouterr().err, "absent.pt", "ThiefCloud/train.py")
     assert not (tmp_path / "out").exists()
+
+
+def test_shares_make_together_what_one_machine_makes(
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source, one, two = tmp_path / "in", tmp_path / "one", tmp_path / "two"
+    write_images(source, ["a.png", "b.png", "deep/a.png", "deep/b.tif", "deep/b.jpg"])
+    assert predict(checkpoint, source, "--out", one, "--thickness") == 0
+    assert "share 1/" not in capsys.readouterr().out
+
+    # The first share is named, the second is that of a task in a job array.
+    assert predict(checkpoint, source, "--out", two, "--thickness", "--share", "1/2") == 0
+    first = files(two)
+    assert 0 < len(first) < 10
+    assert f"share 1/2: {len(first) // 2} of 5 images\n" in capsys.readouterr().out
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_INDEX", "1")
+    monkeypatch.setenv("AWS_BATCH_JOB_ARRAY_SIZE", "2")
+    assert predict(checkpoint, source, "--out", two, "--thickness") == 0
+    assert f"share 2/2: {5 - len(first) // 2} of 5 images\n" in capsys.readouterr().out
+    assert files(two) == files(one)
+    for name in files(one):
+        assert (two / name).read_bytes() == (one / name).read_bytes()
+
+    # More machines than images.
+    assert predict(checkpoint, source, "--out", tmp_path / "no", "--share", "11/1000") == 0
+    shown = capsys.readouterr().out
+    assert "share 11/1000: 0 of 5 images" in shown
+    assert "0 of 0 images restored" in shown
+
+
+def test_a_share_of_another_form_is_one_error(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", ["a.png"])
+    for share, message in (("2", "expected I/N"), ("0/4", "the first of 4 is 1/4")):
+        assert predict(checkpoint, tmp_path / "in", "--share", share) == 2
+        assert message in squeezed(capsys.readouterr().err)

@@ -1,5 +1,6 @@
 """Options of test.py, compare.py and predict.py, the scripts that use trained weights."""
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
@@ -12,6 +13,7 @@ from cloudkit.scoring.protocols import Protocol
 from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
+from cloudkit.shares import Share, share_of_task
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.paths import OUT
@@ -132,6 +134,10 @@ class PredictOptions(PeakOptions):
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
     a GeoTIFF are a GeoTIFF at its place."""
+    share: str | None = None
+    """Part I/N of the images, from 1/N to N/N, for several machines that may write into one --out.
+    Default: that of the task in a job array of Slurm, AWS Batch or Kubernetes (JOB_COMPLETION_INDEX
+    and JOB_COMPLETIONS); else all."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1, ..."""
 
@@ -142,3 +148,9 @@ class PredictOptions(PeakOptions):
             raise ValueError(
                 "no inputs are given, expected at least one image or folder to restore."
             )
+        if self.share is not None:
+            Share.parse(self.share)
+
+    def share_or_task(self) -> Share | None:
+        """Return the part of the images to restore. None for all."""
+        return Share.parse(self.share) if self.share else share_of_task(os.environ)
