@@ -1,0 +1,1 @@
+"""Search for seams at the edges of tiles, for benchmarks/seams.py."""
