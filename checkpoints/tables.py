@@ -50,7 +50,7 @@ def render(root: Path) -> dict[Path, str]:
         "files": _table([("file", "for", "trained on"), *files]),
     }
     for name in dict.fromkeys(row["weights"] for row in facts["scores"]):
-        tables[name] = _card(facts, name)
+        tables[name] = scores_of(facts, name)
 
     pages: dict[Path, str] = {}
     used: set[str] = set()
@@ -82,7 +82,7 @@ def _overview(facts: Facts) -> str:
     return _table(rows)
 
 
-def _card(facts: Facts, name: str) -> str:
+def scores_of(facts: Facts, name: str) -> str:
     """Return the scores of one file with their intervals, and the commands that give them."""
     rows, commands = [["images", "untouched", "restored", "day"]], []
     for row in facts["scores"]:
