@@ -13,6 +13,7 @@ import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,9 +121,7 @@ def write_folder(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
     days = [row["date"] for row in facts["scores"] if row["weights"] == name]
 
     for source in (weights.path, *(ROOT / paper for paper in PAPERS)):
-        write_atomically(
-            folder / source.name, lambda target, source=source: shutil.copyfile(source, target)
-        )
+        write_atomically(folder / source.name, partial(shutil.copyfile, source))
     write_json(folder / "config.json", config_of(weights, content))
     write_text(folder / "README.md", card(name, facts, content["about"], values))
     write_json(folder / "stac-item.json", stac_item(weights, values=values, day=max(days)))

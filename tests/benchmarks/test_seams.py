@@ -105,7 +105,8 @@ def test_one_edge_of_many(direction: str) -> None:
 
 def test_other_signs_of_tiles() -> None:
     """Dark rims of tiles, as padding with zeros leaves; and a texture of its own in each tile."""
-    cloudy, place = texture(5), np.arange(SIDE)
+    cloudy = texture(5)
+    place = np.arange(SIDE)
     rim = np.isin(place % 128, (0, 127)) & (place > 0) & (place < SIDE - 1)
     image = cloudy - 4.0 * (rim[:, None] | rim)[..., None]
     found = {each.measure for each in find_seams(levels(image), 128) if each.is_seam}
@@ -128,7 +129,7 @@ def test_blocks_of_jpeg_are_no_tiles(tmp_path: Path) -> None:
 def test_other_types(dtype: type) -> None:
     """Reflectance up to 10000, and floats; differences far below a visible one are no seam."""
     peak = 10000 / 255 if dtype == np.uint16 else 1 / 255
-    cloudy = (texture(7) * peak).astype(dtype)
+    cloudy: np.ndarray = (texture(7) * peak).astype(dtype)
     restored = restored_from(texture(7)) * peak
     assert not has_seams(restored.astype(dtype), 128, cloudy)
     seams = tiled(SIDE, SIDE, 128, 0.5) * peak
