@@ -50,11 +50,6 @@ def read_picture(path: Path, *, peak: float | None = None) -> Picture:
     properties, white = raster.properties, peak
     if white is None:
         white = properties.maximum
-    elif white > properties.maximum and not properties.dtype.startswith("float"):
-        raise ImageError(
-            f"{path} holds {properties.dtype}, whose largest value is below the peak of {peak:g}; "
-            "leave --peak out."
-        )
 
     image, valid = unit_of(raster, path, peak=peak), raster.valid
     if valid.any() and not valid.all():

@@ -14,8 +14,17 @@ SMALL = ["--preset", "quick", "--crop", 8, "--validate-every", 1, "--device", "c
 SMALL += ["--epochs-inversion", 1, "--even-steps", 2, "--batch-inversion", 2]
 SMALL += ["--batch-frozen", 2, "--batch-tunable", 2]
 # Epochs of two steps each, since of four pairs one serves for validation. An epoch of the inversion
-# comes before them. The learning rate is small, so that tuning gains.
-TWO_PHASES = ["--epochs-frozen", 2, "--epochs-tunable", 2, "--lr-frozen", 5e-5]
+# comes before them. Learning rates are small, so that tuning gains.
+TWO_PHASES = [
+    "--epochs-frozen",
+    2,
+    "--epochs-tunable",
+    2,
+    "--lr-frozen",
+    5e-5,
+    "--lr-tunable",
+    1e-4,
+]
 ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 
 

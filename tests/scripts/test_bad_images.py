@@ -40,7 +40,7 @@ HOSTILE = [
     "folder.png",
     "link to itself.tif",
     "lost folder",
-    "not a number.tif",
+    "infinite.tif",
     "thirteen bands.tif",
     "words.png",
 ]
@@ -65,8 +65,8 @@ def write_hostile(folder: Path) -> None:
 
     write_image(folder / "thirteen bands.tif", noise(bands=13))
     pixels = np.full((16, 16, 3), 0.5, np.float32)
-    pixels[3, 4] = np.nan
-    tifffile.imwrite(folder / "not a number.tif", pixels, photometric="rgb")
+    pixels[3, 4] = np.inf
+    tifffile.imwrite(folder / "infinite.tif", pixels, photometric="rgb")
 
 
 @pytest.fixture
@@ -190,7 +190,7 @@ def test_a_full_disk_ends_the_work(
         raise OSError(28, "No space left on device")
 
     write_images(tmp_path / "in", ["1.png", "2.png"])
-    monkeypatch.setattr("cloudkit.imaging.images.write_atomically", full)
+    monkeypatch.setattr("cloudkit.imaging.writing.write_atomically", full)
     arguments = [tmp_path / "in", "--checkpoint", checkpoint, "--device", "cpu"]
     assert run_script(PREDICT, *arguments, "--out", tmp_path / "out") == 2
     assert_one_error(capsys.readouterr().err, "No space left on device")

@@ -62,7 +62,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="874fd7a28938a4ae308eac7c5bc1541474e60e95e669858b74f7c1b0c7e62b71",
+        sha256="f31b15fc89cc37723041f19e09a97105cbff30d36a454f050eb32eecd0fbd424",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
@@ -71,13 +71,13 @@ class Weights(ReleasedWeights, Enum):
     )
     RICE1 = ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
-        sha256="374f9cd7c781d60f22881fab66f4b1bd0fd15f0bf553fc6eb4a090a50a4e5aaa",
+        sha256="1b5c95ad95c50342130b9aebb1440700d00ba1db626dcbd3353001a18c222643",
         purpose="thin, even haze as in RICE1",
         data="`thiefcloud-general`, then 56 pairs of RICE1 alone",
     )
     RICE2 = ReleasedWeights(
         file="thiefcloud-rice2.safetensors",
-        sha256="b087254a95c7ffbf72c9c2e24be4c16db8dce728b2de7bc03deb094066956b14",
+        sha256="7f6c8fe37246a1a40bfee8c9041f8e570aca41ffd81f9fd257d95961f762fce6",
         purpose="cloud and colours of RICE2; what opaque cloud hides is guessed",
         data="`thiefcloud-general`, then 487 pairs of RICE2 alone",
     )
