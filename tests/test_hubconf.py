@@ -13,9 +13,9 @@ import hubconf
 import scpm
 import thiefcloud
 from scpm import SCPM
+from scpm.paths import RELEASED_PRIOR
 from tests.helpers import ROOT
 from thiefcloud import Weights
-from thiefcloud.paths import RELEASED_PRIOR
 
 LOAD = """
 import json, sys, torch

@@ -9,7 +9,7 @@ from rasterio.enums import ColorInterp
 from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
-from cloudkit.imaging.formats import TIFF_SUFFIXES, ImageError
+from cloudkit.imaging.formats import TIFF_SUFFIXES
 from cloudkit.imaging.images import unit_of, write_image
 from cloudkit.imaging.properties import Band, Properties
 from cloudkit.imaging.raster import Raster, read_raster

@@ -38,9 +38,9 @@ HOSTILE = [
     "cut off.png",
     "empty.jpg",
     "folder.png",
+    "infinite.tif",
     "link to itself.tif",
     "lost folder",
-    "infinite.tif",
     "thirteen bands.tif",
     "words.png",
 ]
