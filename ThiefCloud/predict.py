@@ -3,6 +3,7 @@
     python ThiefCloud/predict.py scene.png --out cleared
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --thickness
     python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
+    python ThiefCloud/predict.py photos/ --out cleared --onnx model.onnx    # of export.py
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
     python ThiefCloud/predict.py photos/ --out cleared --share 1/4      # on the first of 4 machines
 
@@ -28,10 +29,9 @@ from cloudkit.script.command_line import expand, parser, run_script
 from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
 from cloudkit.shares import writing_share
-from scpm import SCPM
-from thiefcloud import RemovalNetwork
 from thiefcloud.inference.options import PredictOptions
 from thiefcloud.inference.released import path_of
+from thiefcloud.network.base import Restorer
 
 
 def main(options: PredictOptions) -> None:
@@ -45,10 +45,10 @@ def main(options: PredictOptions) -> None:
             jobs = share.of(jobs, lambda job: job[1].relative_to(out))
             if processes.is_main:
                 print(f"share {share}: {len(jobs)} of {planned} images")
-        model = thiefcloud.load(options.checkpoint).to(processes.device)
-        if options.thickness and not isinstance(model.prior, SCPM):
+        model = load(options).to(processes.device)
+        if options.thickness and not model.sees_thickness:
             raise UserError(
-                f"{options.checkpoint} is a network without prior, which sees no thickness; "
+                f"{options.weights} is a network without prior, which sees no thickness; "
                 "leave out --thickness."
             )
 
@@ -74,9 +74,14 @@ def main(options: PredictOptions) -> None:
         refuse_left_out(outcomes)
 
 
-def restore_file(
-    model: RemovalNetwork, source: Path, target: Path, options: PredictOptions
-) -> None:
+def load(options: PredictOptions) -> Restorer:
+    """Load the network, or the exported one."""
+    if options.onnx:
+        return thiefcloud.load_onnx(options.onnx)
+    return thiefcloud.load(options.checkpoint)
+
+
+def restore_file(model: Restorer, source: Path, target: Path, options: PredictOptions) -> None:
     """Restore one image.
 
     Raises:

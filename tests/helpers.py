@@ -26,6 +26,7 @@ TEST_CD = ROOT / "SCPM" / "src" / "test_cd.py"
 TRAIN = ROOT / "ThiefCloud" / "train.py"
 TEST = ROOT / "ThiefCloud" / "test.py"
 PREDICT = ROOT / "ThiefCloud" / "predict.py"
+EXPORT = ROOT / "ThiefCloud" / "export.py"
 ABLATION = ROOT / "experiments" / "ablation.py"
 
 

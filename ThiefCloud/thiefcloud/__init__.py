@@ -1,21 +1,25 @@
 """ThiefCloud, the thin cloud removal network guided by a cloud prior."""
 
 from thiefcloud.baselines.unet import UNet
+from thiefcloud.inference.onnx_network import OnnxNetwork, load_onnx
 from thiefcloud.inference.released import Weights
 from thiefcloud.inference.restore import restore, restore_and_detect
 from thiefcloud.inference.weights import load, load_official
-from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration
+from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration, Restorer
 from thiefcloud.network.model import ThiefCloud
 
 __all__ = [
     "NoPrior",
+    "OnnxNetwork",
     "RemovalNetwork",
     "Restoration",
+    "Restorer",
     "ThiefCloud",
     "UNet",
     "Weights",
     "load",
     "load_official",
+    "load_onnx",
     "restore",
     "restore_and_detect",
 ]

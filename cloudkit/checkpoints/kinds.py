@@ -59,7 +59,11 @@ _SIGNS = (
     ),
     _Sign(rb"(?s:.{257})ustar", "a tar archive", _UNPACK),
     # Protocol buffers: field 1 is the version of ONNX, then come the producer and its version.
-    _Sign(rb"\x08[\x01-\x20](\x12[\x01-\x40][ -~]|\x3a)", "an ONNX file", _EXPORT),
+    _Sign(
+        rb"\x08[\x01-\x20](\x12[\x01-\x40][ -~]|\x3a)",
+        "an ONNX file",
+        f"give it to predict.py as --onnx if export.py wrote it, else {_EXPORT}",
+    ),
 )
 _OLD_MAGIC = b"\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."  # the number that begins PyTorch's older format
 

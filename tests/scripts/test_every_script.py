@@ -14,6 +14,7 @@ import thiefcloud.inference.options
 import thiefcloud.training.options
 from scpm import CloudOptions
 from tests.helpers import (
+    EXPORT,
     EXTRACT,
     PREDICT,
     ROOT,
@@ -33,6 +34,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.training.options.TrainOptions,
     TEST: thiefcloud.inference.options.TestOptions,
+    EXPORT: thiefcloud.inference.options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Options of test.py, compare.py and predict.py, the scripts that use trained weights."""
+"""Options of the scripts that use trained weights: test, compare, predict and export."""
 
 import os
 from dataclasses import dataclass, field
@@ -10,10 +10,11 @@ import tyro
 from cloudkit.scoring.comparison import UNTOUCHED, Format
 from cloudkit.scoring.measures import MeasureNames
 from cloudkit.scoring.protocols import Protocol
-from cloudkit.script.checks import require_apart
+from cloudkit.script.checks import require_apart, require_positive
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
 from cloudkit.shares import Share, share_of_task
+from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.paths import OUT
@@ -125,6 +126,9 @@ class PredictOptions(PeakOptions):
     checkpoint: Weights = GENERAL
     """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, or a file of the
     official code. Default: general."""
+    onnx: Path | None = None
+    """Network that export.py wrote, in place of --checkpoint. onnxruntime computes it on the
+    CPU."""
     out: Path = RUNS / "predict"
     """Folder for the restored images. TIFF stays TIFF, JPEG 2000 becomes TIFF, and all others
     become PNG."""
@@ -151,6 +155,49 @@ class PredictOptions(PeakOptions):
         if self.share is not None:
             Share.parse(self.share)
 
+        if self.onnx and self.checkpoint != GENERAL:
+            raise ValueError(
+                f"--onnx {self.onnx} and --checkpoint {self.checkpoint} are two networks; name one."
+            )
+
     def share_or_task(self) -> Share | None:
         """Return the part of the images to restore. None for all."""
         return Share.parse(self.share) if self.share else share_of_task(os.environ)
+
+    @property
+    def weights(self) -> Path:
+        """File that holds the network."""
+        return self.onnx or self.checkpoint
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Network to export, and the file to write."""
+
+    checkpoint: Weights = GENERAL
+    """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, a file of the official
+    code, or any of SCPM. Default: general."""
+    out: Path = RUNS / "model.onnx"
+    """File to write; its name ends in .onnx."""
+    tile: int | None = None
+    """Only size that the file shall take, in pixels, for QGIS: one input, one output. Default: any
+    size."""
+    resolution: float = 1000
+    """Ground that a pixel covers, in centimetres, for QGIS, which scales images to it."""
+    licence: str | None = None
+    """Terms of use that the file states. Default: those of the released weights."""
+
+    def __post_init__(self) -> None:
+        """Reject other kinds of files and sizes."""
+        if self.out.suffix.lower() != ".onnx":
+            raise ValueError(f"--out {self.out} does not end in .onnx, expected such a name.")
+        if self.out.is_dir():
+            raise ValueError(f"--out {self.out} is a folder, expected the name of a file.")
+
+        require_positive(resolution=self.resolution)
+        if self.tile is not None and (self.tile <= 0 or self.tile % FACTOR):
+            example = max(1, self.tile // FACTOR) * FACTOR
+            raise ValueError(
+                f"--tile is {self.tile}, expected a positive multiple of {FACTOR}, for example "
+                f"{example}."
+            )

@@ -10,15 +10,15 @@ from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
 from thiefcloud.inference.borders import Borders, find_borders
 from thiefcloud.inference.impulses import without_impulses
-from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.network.base import Restorer
 from thiefcloud.network.statistics import fill, has_data, image_statistics
 
 
-def restore(model: RemovalNetwork, image: Tensor, *, flips: bool = False) -> Tensor:
+def restore(model: Restorer, image: Tensor, *, flips: bool = False) -> Tensor:
     """Remove thin cloud from one image or a batch.
 
     Args:
-        model: the network, on any device.
+        model: the network, on any device, or one of `load_onnx`.
         image: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
         flips: restore all eight flipped and rotated forms of the image and take the mean: a little
             better, eight times slower.
@@ -33,7 +33,7 @@ def restore(model: RemovalNetwork, image: Tensor, *, flips: bool = False) -> Ten
 
 
 def restore_and_detect(
-    model: RemovalNetwork, image: Tensor, *, raw: bool = False, flips: bool = False
+    model: Restorer, image: Tensor, *, raw: bool = False, flips: bool = False
 ) -> tuple[Tensor, Tensor]:
     """Remove thin cloud, and return the thickness map that guided the removal.
 
@@ -43,8 +43,8 @@ def restore_and_detect(
         raw: keep restored values outside [0, 1], because some protocols score them.
         flips: as in `restore`.
 
-    If the network has an inversion, borders of one colour and single odd pixels take no part
-    (`find_borders`, `without_impulses`). Borders stay as they are.
+    If statistics of the image guide the network, borders of one colour and single odd pixels take
+    no part (`find_borders`, `without_impulses`). Borders stay as they are.
 
     Returns:
         The restored image, as `restore` returns it unless raw, and the thickness map (1, H, W) or
@@ -54,7 +54,7 @@ def restore_and_detect(
         ValueError: an image of another type, shape or range.
     """
     check_unit_images(image)
-    if model.inversion is not None:
+    if model.reads_statistics:
         images = image if image.ndim == 4 else image[None]
         borders = [find_borders(one) for one in images]
         if any(map(any, borders)):
@@ -63,11 +63,11 @@ def restore_and_detect(
 
 
 def _restore_ground(
-    model: RemovalNetwork, image: Tensor, *, raw: bool, flips: bool
+    model: Restorer, image: Tensor, *, raw: bool, flips: bool
 ) -> tuple[Tensor, Tensor]:
     """Restore images without borders, as `restore_and_detect`."""
     given = image
-    if model.inversion is not None:
+    if model.reads_statistics:
         batch = image if image.ndim == 4 else image[None]
         image = without_impulses(batch).view_as(image)
     statistics = scene_statistics(model, image)
@@ -86,7 +86,7 @@ def _restore_ground(
 
 
 def _restore_inside(
-    model: RemovalNetwork, image: Tensor, borders: Sequence[Borders], *, raw: bool, flips: bool
+    model: Restorer, image: Tensor, borders: Sequence[Borders], *, raw: bool, flips: bool
 ) -> tuple[Tensor, Tensor]:
     """Restore what borders enclose, as `restore_and_detect`. The borders stay; there is no cloud.
 
@@ -109,17 +109,17 @@ def _restore_inside(
     return restored, thickness
 
 
-def scene_statistics(model: RemovalNetwork, image: Tensor) -> Tensor | None:
-    """Compute the statistics of whole images for the inversion of a network.
+def scene_statistics(model: Restorer, image: Tensor) -> Tensor | None:
+    """Compute the statistics of whole images that a network reads.
 
     Args:
         model: the network, on any device.
         image: (C, H, W) or (N, C, H, W).
 
     Returns:
-        (N, C, 9), float32, on the network's device. None if the network has no inversion.
+        (N, C, 9), float32, on the network's device. None if the network reads none.
     """
-    if model.inversion is None:
+    if not model.reads_statistics:
         return None
     batch = image if image.ndim == 4 else image[None]
     # Not in the network's dtype: sums over an image leave the range of float16.

@@ -48,7 +48,44 @@ class NoPrior(nn.Module):
         )
 
 
-class RemovalNetwork(nn.Module, ABC):
+class Restorer(nn.Module, ABC):
+    """Anything that restores images in `thiefcloud.restore`: a network, or an exported one.
+
+    Its parameters tell the device and the dtype of the images that it takes.
+    """
+
+    in_channels: int
+    """Bands of input and output."""
+
+    @property
+    @abstractmethod
+    def reads_statistics(self) -> bool:
+        """True if statistics of the whole image change what it restores."""
+
+    @property
+    @abstractmethod
+    def sees_thickness(self) -> bool:
+        """True if it returns thickness, False if it returns zeros in its place."""
+
+    @abstractmethod
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        """Restore cloudy images.
+
+        Args:
+            cloudy: (N, in_channels, H, W) in [0, 1].
+            supervision: return the outputs of levels 2 and 3 too, which only the loss needs.
+                Default: while training.
+            statistics: (N, in_channels, 9), for the inversion: `image_statistics` of the whole
+                scene if the images are parts of one.
+
+        Raises:
+            ValueError: H or W is no multiple of 8.
+        """
+
+
+class RemovalNetwork(Restorer):
     """Network that removes cloud from images.
 
     A subclass sets `kind`, `prior` and `inversion`, and defines `forward`. One that a prior guides
@@ -97,22 +134,15 @@ class RemovalNetwork(nn.Module, ABC):
         """
         return cls(config["in_channels"], **switches_of(config))
 
-    @abstractmethod
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        """Restore cloudy images.
+    @property
+    def reads_statistics(self) -> bool:
+        """True if it has an inversion."""
+        return self.inversion is not None
 
-        Args:
-            cloudy: (N, in_channels, H, W) in [0, 1].
-            supervision: return the outputs of levels 2 and 3 too, which only the loss needs.
-                Default: while training.
-            statistics: (N, in_channels, 9), for the inversion: `image_statistics` of the whole
-                scene if the images are parts of one.
-
-        Raises:
-            ValueError: H or W is no multiple of 8.
-        """
+    @property
+    def sees_thickness(self) -> bool:
+        """True if its prior is SCPM."""
+        return isinstance(self.prior, SCPM)
 
     def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
         """Return the inverted images, or the cloudy ones of a network without inversion.

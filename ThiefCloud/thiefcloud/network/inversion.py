@@ -233,7 +233,7 @@ def total_gain(log_gain: Tensor, trust: Tensor, thickness: Tensor) -> Tensor:
         trust: factor of the prior's log gain, of the same shape.
         thickness: the prior's thickness 1 - t, (N, 1, H, W), which asks for the gain 1 / t.
     """
-    cloud = ((thickness - _CLEAR) / (1 - _CLEAR)).clamp(0, _RESTORABLE)
+    cloud = ((thickness - _CLEAR) / (1 - _CLEAR)).clamp(0.0, _RESTORABLE)
     return torch.exp((log_gain - trust * torch.log1p(-cloud)).clamp_max(_STEEPEST))
 
 

@@ -50,7 +50,7 @@ FOREIGN = {
     "web page after a comment": (b"<!-- saved from -->\n<html>", "a web page"),
     "xml": (b'<?xml version="1.0"?><Error/>', "a web page"),
     "pointer": (POINTER, "a pointer of Git LFS, .* `git lfs pull`"),
-    "onnx": (ONNX, r"an ONNX file; save the weights alone, torch\.save"),
+    "onnx": (ONNX, r"an ONNX file; .* as --onnx .* save the weights alone, torch\.save"),
     "keras": (b"\x89HDF\r\n\x1a\n" + bytes(40), "an HDF5 file"),
     "tflite": (b"\x1c\0\0\0TFL3" + bytes(40), "a TensorFlow Lite file"),
     "gguf": (b"GGUF\3\0\0\0" + bytes(40), "a GGUF file"),

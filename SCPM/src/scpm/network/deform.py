@@ -71,8 +71,9 @@ def deform_conv2d(
     on_cpu = features.device.type == "cpu"
 
     # With 24 channels, gathering takes a third of the time and an eighth of the memory. Its
-    # backward pass would be slower than that of sampling.
-    if on_cpu and features.shape[1] >= _MIN_CHANNELS and not needs_gradient:
+    # backward pass would be slower than that of sampling, and ONNX has no operator for it.
+    gathers = features.shape[1] >= _MIN_CHANNELS and not torch.compiler.is_exporting()
+    if on_cpu and gathers and not needs_gradient:
         return _convolve_gathered(features, offsets, weight, sampling)
     return _convolve_sampled(features, offsets, weight, sampling)
 
