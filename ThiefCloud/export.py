@@ -21,8 +21,8 @@ pip install -e ".[onnx]".
 
 QGIS: the plugin Deepness takes files with one input. With --tile a file computes the statistics of
 each tile itself, so tiles of large scenes may differ in brightness. The metadata names the type
-(Superresolution; Regressor for SCPM), tiles, overlap and resolution as the plugin's documentation
-asks. This was not tried in QGIS; tests check the file alone.
+(Superresolution; Regressor for SCPM), tiles, overlap, resolution and classes as the plugin wants
+them. Tests check the file and these values; the file was not tried in QGIS.
 """
 
 from pathlib import Path

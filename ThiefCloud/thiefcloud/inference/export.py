@@ -210,8 +210,9 @@ def describe(
 ) -> dict[str, str]:
     """Return the metadata of a file: what it was made of, and what Deepness asks for.
 
-    Deepness is a plugin of QGIS for networks in ONNX files. It reads its values as JSON. The names
-    follow its documentation; nobody has run the plugin on these files yet.
+    Deepness is a plugin of QGIS for networks in ONNX files. It reads its values as JSON, and takes
+    files with one input. That is from memory of its documentation: tests check the values alone,
+    and nobody has run the plugin on these files yet.
 
     Args:
         network: the network.

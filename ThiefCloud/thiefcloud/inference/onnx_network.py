@@ -14,6 +14,9 @@ from thiefcloud.network.base import Restoration, Restorer
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
+_INPUTS = {"image", "statistics"}
+_OUTPUTS = {"restored", "thickness"}
+
 
 def load_onnx(path: Path | str) -> "OnnxNetwork":
     """Load a network that ThiefCloud/export.py wrote.
@@ -116,24 +119,24 @@ def import_extra(name: str) -> ModuleType:
 
 def _check_signature(session: "InferenceSession", path: Path) -> None:
     """Raise CheckpointError unless inputs and outputs are those of an exported network."""
-    inputs = {node.name: node.shape for node in session.get_inputs()}
-    outputs = [node.name for node in session.get_outputs()]
-    image = inputs.get("image", [])
-    is_ours = len(image) == 4 and isinstance(image[1], int) and inputs.keys() <= _INPUTS
-    if not is_ours or "restored" not in outputs:
+    inputs = {node.name: node for node in session.get_inputs()}
+    outputs = {node.name: node for node in session.get_outputs()}
+    nodes = (*inputs.values(), *outputs.values())
+    is_float = all(node.type == "tensor(float)" for node in nodes)
+    is_named = {"image"} <= inputs.keys() <= _INPUTS and {"restored"} <= outputs.keys() <= _OUTPUTS
+    image = inputs["image"].shape if is_named else []
+
+    if not is_float or len(image) != 4 or not isinstance(image[1], int):
+        described = ", ".join(f"{node.name} {node.type} {node.shape}" for node in nodes)
         raise CheckpointError(
-            f"{path} has the inputs {', '.join(inputs)} and the outputs {', '.join(outputs)}, "
-            "expected image and restored: export a network that removes cloud by "
-            "ThiefCloud/export.py."
+            f"{path} has the inputs and outputs {described}; expected image and restored, as "
+            "tensor(float): export a network that removes cloud by ThiefCloud/export.py."
         )
     if isinstance(image[2], int):
         raise CheckpointError(
             f"{path} takes only tiles of {image[2]}x{image[3]} pixels, expected any size: export "
             "it anew, without --tile."
         )
-
-
-_INPUTS = {"image", "statistics"}
 
 
 def _reason(error: Exception) -> str:
