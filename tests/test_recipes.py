@@ -17,6 +17,7 @@ import pytest
 
 from cloudkit.data.datasets import DATASETS, find_named
 from tests.helpers import ROOT, squeezed, touch, write_pairs
+from thiefcloud.inference.released import RELEASED
 
 ROOMS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "sample", "thiefcloud-rice*")
@@ -26,8 +27,13 @@ DATASET = {"name": "rs-haze", "FOLDER": "RS-Haze", "https://page": "https://exam
 METRIC = {"name": "rmse", "function": "root_mean_square", '"..."': '"root of the mean square"'}
 NETWORK = {"CLASS": "OneConv"}
 RELEASE = {"name": "mine", "RUN": "runs/new", "...": "pairs of noise"}
-WEIGHTS = {"name": "mine", "NAME": "MINE", 'purpose="..."': 'purpose="my own"'}
-WEIGHTS |= {"...": "pairs of noise"}
+WEIGHTS = {
+    "name": "mine",
+    "NAME": "MINE",
+    'purpose="..."': 'purpose="my own"',
+    'licence="..."': 'licence="public domain"',
+    "...": "pairs of noise",
+}
 FUNCTION = '''
 
 def root_mean_square(image: Tensor, reference: Tensor) -> Tensor:
@@ -212,7 +218,7 @@ def test_weights_load_by_their_name(house: House, best: Path) -> None:
     assert "OneConv" in house.run("-c", code)
     house.run("ThiefCloud/predict.py", "new/RS-Haze/test/cloud/0.png", "--checkpoint", "mine")
     choices = squeezed(house.run("ThiefCloud/test.py", "--help"))
-    assert "(released: mine, general, rice1, rice2)" in choices
+    assert f"(released: mine, {', '.join(RELEASED)})" in choices
     assert "rs-haze" in choices
     assert "rmse: root of the mean square, dB, larger is better" in choices
 

@@ -9,7 +9,8 @@ from cloudkit.checkpoints import read_file
 
 CHECKPOINTS = Path(__file__).resolve().parents[3] / "checkpoints"
 
-_LICENCE = (
+# Terms of the general weights, and of all that were trained from them.
+_GENERAL_LICENCE = (
     "PolyForm Noncommercial 1.0.0, for research only. Datasets of the training (RICE1, RICE2, "
     "T-CLOUD, SateHaze1k, RSSCN7) state no licence. Contains modified Copernicus Sentinel data."
 )
@@ -26,7 +27,7 @@ class ReleasedWeights(NamedTuple):
     """Images that the weights are for."""
     data: str
     """Data of the training, as checkpoints/README.md says it."""
-    licence: str = _LICENCE
+    licence: str
     """Terms of use, and the data that they come from."""
     bands: tuple[str, ...] = ("red", "green", "blue")
     """Bands of an image, in their order."""
@@ -68,18 +69,21 @@ class Weights(ReleasedWeights, Enum):
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
             "under simulated clouds; RICE1, RICE2, T-CLOUD, SateHaze1k, thin cloud in TIFF"
         ),
+        licence=_GENERAL_LICENCE,
     )
     RICE1 = ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
         sha256="1b5c95ad95c50342130b9aebb1440700d00ba1db626dcbd3353001a18c222643",
         purpose="thin, even haze as in RICE1",
         data="`thiefcloud-general`, then 56 pairs of RICE1 alone",
+        licence=_GENERAL_LICENCE,
     )
     RICE2 = ReleasedWeights(
         file="thiefcloud-rice2.safetensors",
         sha256="7f6c8fe37246a1a40bfee8c9041f8e570aca41ffd81f9fd257d95961f762fce6",
         purpose="cloud and colours of RICE2; what opaque cloud hides is guessed",
         data="`thiefcloud-general`, then 487 pairs of RICE2 alone",
+        licence=_GENERAL_LICENCE,
     )
 
 

@@ -18,11 +18,21 @@ def colour(*values: float) -> Tensor:
 
 
 def test_every_metric_is_described() -> None:
-    assert OPTIONAL == ("mae", "sam", "ergas", "lpips")
+    assert set(OPTIONAL) < METRICS.keys()
     for name, metric in METRICS.items():
+        assert metric.optional == (name in OPTIONAL)
         assert 10 < len(metric.help) < 100, name
         assert "\n" not in metric.help
-        assert metric.larger_is_better == (name.startswith(("psnr", "ssim")))
+        assert metric.decimals >= 0
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if METRICS[name].prepare is None])
+def test_the_direction_of_a_metric_is_that_of_its_function(name: str) -> None:
+    clear, metric = noise(0)[None], METRICS[name]
+    near = float(metric.function((clear + 0.01 * noise(1)).clamp(0, 1), clear))
+    far = float(metric.function((clear + 0.5 * noise(1)).clamp(0, 1), clear))
+    assert (near > far) == metric.larger_is_better
+    assert near != far
 
 
 @pytest.mark.parametrize("bands", [1, 3, 4])
@@ -109,7 +119,7 @@ def test_a_scorer_clamps_and_names() -> None:
 
 
 def test_a_scorer_rejects_invalid_names_and_shapes() -> None:
-    expected = "psnr, ssim, ssim_gaussian, mae, sam, ergas, lpips"
+    expected = ", ".join(METRICS)
     with pytest.raises(UserError, match=f"there is no metric psrn; expected {expected}"):
         make_scorer(["mae", "psrn"])
     with pytest.raises(ValueError, match=r"\(3, 16, 16\) and \(1, 16, 16\)"):
