@@ -39,6 +39,7 @@ from cloudkit.script.peak import peak_note
 from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
 from cloudkit.training.run import Run, training_parser
 from cloudkit.training.trainer import Trainer
+from scpm import SCPM
 from thiefcloud import RemovalNetwork, restore, restore_and_detect
 from thiefcloud.data.batches import CloudyCrops, WholeImages
 from thiefcloud.data.datasets import Data, open_data
@@ -95,17 +96,21 @@ def main(options: TrainOptions) -> None:
             fit_coarsest(model, data, options, processes)
 
         # Train phase by phase.
-        phases = phases_of(options)
+        begun = trainer.progress.step
+        phases = phases_of(options, has_prior=isinstance(model.prior, SCPM))
         for number in range(trainer.progress.phase, len(phases)):
-            train_phase(phases[number], options, trainer, crops, criterion, data.val, run)
+            train_phase(phases, number, options, trainer, crops, criterion, data.val, run)
             trainer.progress.phase, trainer.progress.epoch = number + 1, 0
 
         if processes.is_main:
+            if trainer.progress.step == begun:
+                print("nothing left to train; for more, give more epochs, as --epochs-tunable")
             print(f"best validation PSNR {trainer.progress.best:.2f} dB: {run.best}")
 
 
 def train_phase(
-    phase: Phase,
+    phases: Sequence[Phase],
+    number: int,
     options: TrainOptions,
     trainer: Trainer[RemovalNetwork],
     crops: CloudyCrops,
@@ -114,13 +119,14 @@ def train_phase(
     run: Run,
 ) -> None:
     """Train one phase, from the epoch that `trainer.progress` names to its last one."""
+    phase = phases[number]
     model, progress, processes = trainer.model, trainer.progress, trainer.processes
     if progress.epoch >= phase.epochs:
         return
 
     # Begin with the best weights of the phase before.
     if progress.epoch == 0 and progress.history:
-        start_from_best(trainer, run, phases_of(options))
+        start_from_best(trainer, run, phases)
 
     # Choose what learns, and its optimizer.
     part, compute_losses = prepare(phase, model, criterion)

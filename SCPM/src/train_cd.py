@@ -78,7 +78,7 @@ def main(options: PriorTrainOptions) -> None:
         sampler = StepSampler(
             len(crops), options.batch, seed=options.seed, phase=0, processes=processes
         )
-        progress = trainer.progress
+        progress, begun = trainer.progress, trainer.progress.step
         while progress.step < options.steps:
             first = progress.step
             last = min(first + options.save_every, options.steps)
@@ -92,6 +92,8 @@ def main(options: PriorTrainOptions) -> None:
             finish_steps(trainer, run, data.val, losses)
 
         if processes.is_main:
+            if progress.step == begun:
+                print("nothing left to train; for more, give more --steps")
             print(f"best validation MAE {-progress.best:.4f}: {run.best}")
 
 

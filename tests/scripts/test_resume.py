@@ -148,7 +148,9 @@ def test_a_finished_run_stays_as_it_is(
     before = bytes_of(run, "*.pt")
     assert run_script(TRAIN, "--out", run, "--resume") == 0
     assert bytes_of(run, "*.pt") == before
-    assert "best validation PSNR" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert printed.count("nothing left to train") == 1
+    assert "best validation PSNR" in printed.split("nothing left to train")[1]
     assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 2
     assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
 

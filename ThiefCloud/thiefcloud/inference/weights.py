@@ -24,7 +24,7 @@ from scpm import SCPM, from_official_names
 from scpm.weights import SCPMConfig
 from thiefcloud.baselines.unet import UNet
 from thiefcloud.inference.released import RELEASED, Weights, path_of
-from thiefcloud.network.base import NoPrior, RemovalNetwork
+from thiefcloud.network.base import NoPrior, RemovalNetwork, require_contract
 from thiefcloud.network.model import ThiefCloud
 
 # Level 1 is full resolution, 2 half, 3 quarter. The official fusions are numbered in reverse.
@@ -90,6 +90,7 @@ def build(
     Raises:
         CheckpointError: the config has another structure, or is one of an older version that
             cannot be built any more.
+        UserError: the network lacks a part (`require_contract`).
     """
     check_structure(dict(config), Config, "its config")
     if config.get("veil"):
@@ -97,7 +98,7 @@ def build(
             "these weights have a veil (--veil), which the inversion has replaced. Use the version "
             "that trained them, or train anew with --preset inversion."
         )
-    return network.from_config(config, prior)
+    return require_contract(network.from_config(config, prior))
 
 
 # The one table of networks, by the names that checkpoints and --network have for them.

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
+from cloudkit.errors import UserError
 from scpm import PRIOR_WIDTH, SCPM, Prior
 from thiefcloud.network.inversion import Inversion
 
@@ -88,8 +89,9 @@ class Restorer(nn.Module, ABC):
 class RemovalNetwork(Restorer):
     """Network that removes cloud from images.
 
-    A subclass sets `kind`, `prior` and `inversion`, and defines `forward`. One that a prior guides
-    sets `takes_prior`, and takes the prior in `from_config`.
+    A subclass names its `kind`, sets `prior` (`NoPrior` if none guides it) and `inversion` (None if
+    it has none) in `__init__`, and defines `forward`. One that a prior guides sets `takes_prior`,
+    and takes the prior in `from_config`. `require_contract` checks this.
 
     Args:
         in_channels: bands of input and output.
@@ -107,6 +109,14 @@ class RemovalNetwork(Restorer):
     takes_prior: ClassVar[bool] = False
     prior: SCPM | NoPrior
     inversion: Inversion | None
+
+    def __init_subclass__(cls) -> None:
+        """Require a `kind`, by which files and options name the network."""
+        super().__init_subclass__()
+        if not isinstance(getattr(cls, "kind", None), str):
+            raise TypeError(
+                f'{cls.__name__} has no kind; give it one, such as kind = "my-network".'
+            )
 
     def __init__(self, in_channels: int, *, residual: bool, inversion: bool) -> None:
         if inversion and not residual:
@@ -177,6 +187,24 @@ class RemovalNetwork(Restorer):
         if self.prior_frozen:
             self.prior.eval()
         return self
+
+
+def require_contract(model: RemovalNetwork) -> RemovalNetwork:
+    """Return a network that was built, if it has the parts that scripts and files ask for.
+
+    Raises:
+        UserError: it lacks one; the message says what its class must set.
+    """
+    for part, remedy in (
+        ("prior", "NoPrior(in_channels) if no prior guides it"),
+        ("inversion", "Inversion(in_channels) if `inversion` is true, else None"),
+    ):
+        if not hasattr(model, part):
+            raise UserError(
+                f"the network {model.kind} has no `{part}`, expected one; set self.{part} in its "
+                f"__init__: {remedy}."
+            )
+    return model
 
 
 def switches_of(config: Mapping[str, Any]) -> dict[str, bool]:

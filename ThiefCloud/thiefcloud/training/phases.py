@@ -40,9 +40,10 @@ class Phase(NamedTuple):
         return cosine * min(1.0, (step + 1) / self.warm_up)
 
 
-def phases_of(options: TrainOptions) -> list[Phase]:
+def phases_of(options: TrainOptions, *, has_prior: bool) -> list[Phase]:
     """Return all phases in order. Those of 0 epochs do nothing.
 
+    Without a prior the last two differ in their length and learning rate alone.
     A few large steps can spoil the inversion for good, so it has a warm-up and a bound.
     """
     inversion = Phase(
@@ -58,7 +59,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
     bound = math.inf if options.max_gradient is None else options.max_gradient
     frozen = Phase(
         name="frozen",
-        title="SCPM frozen",
+        title="SCPM frozen" if has_prior else "first phase",
         randomness=0,
         epochs=options.epochs_frozen,
         batch=options.batch_frozen,
@@ -67,7 +68,7 @@ def phases_of(options: TrainOptions) -> list[Phase]:
     )
     tunable = Phase(
         name="tunable",
-        title="SCPM tunable",
+        title="SCPM tunable" if has_prior else "second phase",
         randomness=1,
         epochs=options.epochs_tunable,
         batch=options.batch_tunable,

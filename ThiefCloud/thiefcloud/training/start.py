@@ -1,5 +1,6 @@
 """The network that a training begins with, and the options that its checkpoints note."""
 
+import copy
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ from scpm.paths import default_prior
 from thiefcloud.inference.weights import BUILDERS, NETWORKS
 from thiefcloud.network.base import NoPrior, RemovalNetwork
 from thiefcloud.network.model import ThiefCloud
+from thiefcloud.training.losses import LEVEL_WEIGHTS
 from thiefcloud.training.options import BROUGHT_ALONG, TrainOptions
+
+_SIDE = 32  # pixels of the images that show if a network can be trained
 
 
 def new_model(options: TrainOptions) -> RemovalNetwork:
@@ -33,7 +37,31 @@ def new_model(options: TrainOptions) -> RemovalNetwork:
         "residual": options.residual,
         "inversion": options.epochs_inversion > 0,
     }
-    return BUILDERS[options.network](config, prior)
+    model = BUILDERS[options.network](config, prior)
+    if options.epochs_inversion and model.inversion is None:
+        raise UserError(
+            f"--network {options.network} has no inversion to train; give --epochs-inversion 0."
+        )
+    require_levels(model)
+    return model
+
+
+def require_levels(model: RemovalNetwork) -> None:
+    """Require that a network in training returns all outputs that the loss compares.
+
+    A copy restores noise, so that neither the network nor the random numbers change.
+
+    Raises:
+        UserError: one is missing.
+    """
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        outputs = copy.deepcopy(model).train()(torch.rand(2, model.in_channels, _SIDE, _SIDE))
+    missing = [level for level in LEVEL_WEIGHTS if getattr(outputs, level, None) is None]
+    if missing:
+        raise UserError(
+            f"the network {model.kind} returns no {' and no '.join(missing)} while it trains, "
+            "expected a Restoration with each: a network with one output returns it for all."
+        )
 
 
 def pretrained_model(options: TrainOptions, path: Path) -> RemovalNetwork:

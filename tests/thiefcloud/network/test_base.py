@@ -4,7 +4,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from cloudkit.errors import UserError
 from thiefcloud import NoPrior, RemovalNetwork, Restoration, restore_and_detect
+from thiefcloud.inference.weights import build
 
 
 class Scaling(RemovalNetwork):
@@ -43,3 +45,20 @@ def test_it_is_built_from_its_config() -> None:
 def test_a_network_without_forward_is_refused() -> None:
     with pytest.raises(TypeError, match="abstract"):
         RemovalNetwork(3, residual=False, inversion=False)  # type: ignore[abstract]
+
+
+def test_a_network_without_kind_is_refused() -> None:
+    with pytest.raises(TypeError, match="Nameless has no kind; give it one"):
+        type("Nameless", (RemovalNetwork,), {})
+
+
+@pytest.mark.parametrize("part", ["prior", "inversion"])
+def test_a_network_without_a_part_is_refused_when_it_is_built(part: str) -> None:
+    class Incomplete(Scaling):
+        def __init__(self, in_channels: int, *, residual: bool = False, inversion: bool = False):
+            super().__init__(in_channels, residual=residual, inversion=inversion)
+            delattr(self, part)
+
+    build(Scaling, Scaling(2).config)
+    with pytest.raises(UserError, match=f"scaling has no `{part}`, expected one; set self.{part}"):
+        build(Incomplete, Scaling(2).config)

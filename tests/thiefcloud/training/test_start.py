@@ -1,18 +1,20 @@
 """The network that a training begins with."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from cloudkit.checkpoints import save_checkpoint
 from cloudkit.errors import UserError
 from scpm import SCPM
-from thiefcloud import NoPrior, ThiefCloud, UNet
-from thiefcloud.inference.weights import NETWORKS
+from thiefcloud import NoPrior, Restoration, ThiefCloud, UNet
+from thiefcloud.inference.weights import BUILDERS, NETWORKS, build
 from thiefcloud.training.options import TrainOptions
-from thiefcloud.training.start import describe_start, new_model, options_in_force
+from thiefcloud.training.start import describe_start, new_model, options_in_force, require_levels
 
 OPTIONS = TrainOptions(dataset="folder", root=Path("x"), residual=True)
 
@@ -63,3 +65,57 @@ def test_what_pretrained_weights_lack_is_refused(tmp_path: Path) -> None:
         new_model(replace(options, prior=Path("prior.pt")))
     with pytest.raises(UserError, match=r"u\.pt has no inversion to train; leave out"):
         new_model(replace(options, epochs_inversion=1))
+
+
+class Plain(UNet):
+    """A network that ignores `inversion`, and returns one output."""
+
+    kind = "plain"
+
+    def __init__(
+        self, in_channels: int = 3, *, residual: bool = False, inversion: bool = False
+    ) -> None:
+        super().__init__(in_channels, residual=residual)
+
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        return super().forward(cloudy, supervision)._replace(half=None, quarter=None)
+
+
+class OneOutput(Plain):
+    """The same with the output for all levels."""
+
+    kind = "one-output"
+
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        return UNet.forward(self, cloudy, supervision)
+
+
+@pytest.fixture
+def other_networks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Register both."""
+    for network in (Plain, OneOutput):
+        monkeypatch.setitem(NETWORKS, network.kind, network)
+        monkeypatch.setitem(BUILDERS, network.kind, partial(build, network))
+
+
+def test_a_network_that_cannot_be_trained_is_refused(other_networks: None) -> None:
+    assert isinstance(new_model(replace(OPTIONS, network="one-output")), OneOutput)
+    with pytest.raises(UserError, match="plain returns no half and no quarter while it trains"):
+        new_model(replace(OPTIONS, network="plain"))
+    message = "--network one-output has no inversion to train; give --epochs-inversion 0"
+    with pytest.raises(UserError, match=message):
+        new_model(replace(OPTIONS, network="one-output", epochs_inversion=3))
+
+
+def test_the_check_of_a_network_changes_nothing() -> None:
+    model = ThiefCloud(SCPM())
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    state = torch.get_rng_state()
+    require_levels(model)
+    assert torch.equal(torch.get_rng_state(), state)
+    torch.testing.assert_close(model.state_dict(), before, rtol=0, atol=0)
+    assert model.training
