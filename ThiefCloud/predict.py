@@ -108,13 +108,22 @@ def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Pa
     """
     out = _real(out)
     found: dict[Path, Path] = {}  # each image and its place below the folder that was given
+    known: set[Path] = set()
+
+    def add(path: Path, place: Path) -> None:
+        """Note an image, unless it was given already, maybe by another path to its folder."""
+        entry = _real(path.parent) / path.name
+        if entry not in known:
+            known.add(entry)
+            found[path] = place
+
     for given in expand(inputs):
         if given.is_dir():
             for path in find_images(given):
                 if not _real(path).is_relative_to(out):
-                    found[path] = path.relative_to(given)
+                    add(path, path.relative_to(given))
         elif given.is_file():
-            found[given] = Path(given.name)
+            add(given, Path(given.name))
         else:
             raise UserError(f"there is no image or folder {given}.")
     if not found:

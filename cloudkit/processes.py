@@ -1,6 +1,7 @@
 """The processes of a run: one, or several that torchrun started."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ from torch import nn
 from cloudkit.errors import UserError
 
 Item = TypeVar("Item")
+# Kinds of devices that images can be restored on; torch knows others without arithmetic.
+_DEVICES = r"(cpu|cuda|mps|xpu)(:\d+)?"
+_LONGEST_REASON = 100  # characters of torch's own message
 
 
 @dataclass(frozen=True)
@@ -102,7 +106,7 @@ def join_processes(device: str = "auto") -> Iterator[Processes]:
     """Join the processes that torchrun started, or run alone.
 
     Args:
-        device: "auto" (a GPU if there is one, else the CPU), or any name that torch knows: "cpu",
+        device: "auto" (a GPU if there is one, else the CPU), or torch's name of one: "cpu",
             "cuda", "cuda:1", "mps". Under torchrun each process takes the GPU of its own number.
 
     Raises:
@@ -139,12 +143,15 @@ def choose_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(_DEVICES, name):
+        raise UserError(f"the device {name!r} is unknown; expected auto, cpu, cuda, cuda:1 or mps.")
     try:
         device = torch.device(name)
         torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = re.split(r"[.\n]", str(error))[0]
         raise UserError(
-            f"the device {name!r} cannot be used here ({reason}); try --device auto."
+            f"the device {name!r} cannot be used here ({reason[:_LONGEST_REASON]}); "
+            "try --device auto."
         ) from error
     return device

@@ -11,6 +11,7 @@ from pathlib import Path
 from cloudkit.data.datasets import DATASETS
 from cloudkit.data.splits import blocks_order, hashed_order
 from cloudkit.files import write_text
+from cloudkit.folders import require_folder
 from cloudkit.imaging.finding import natural_key
 from cloudkit.script.command_line import ROOT, parser, run_script
 
@@ -28,6 +29,7 @@ class SplitsOptions:
 
 def main(options: SplitsOptions) -> None:
     """Write every list."""
+    require_folder(options.out)
     lists = {**rice_lists(), **satehaze_lists()}
     for name, (comment, names) in lists.items():
         write_text(options.out / name, "\n".join((f"# {comment}", *names, "")))

@@ -129,6 +129,8 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[Any, Any]:
         CheckpointError: the file is damaged, of another kind, or of a newer version.
     """
     path = Path(path)
+    if path.is_dir():
+        raise FileNotFoundError(f"{path} is a folder, expected a file of weights; {_inside(path)}.")
     if not path.is_file():
         raise FileNotFoundError(f"there are no weights {path}; {hint}.")
     kind = kind_of(path)
@@ -137,6 +139,14 @@ def read_file(path: Path, *, hint: str = "name another file") -> dict[Any, Any]:
     if has_our_format(content):
         check_checkpoint(content, path)
     return content
+
+
+def _inside(folder: Path) -> str:
+    """Say which file of a folder may be meant."""
+    for pattern in ("best.pt", "last.pt", "*.safetensors", "*.pt", "*.pth", "*.ckpt"):
+        if found := sorted(folder.glob(pattern)):
+            return f"name {found[0]}" if len(found) == 1 else f"name one in it, such as {found[0]}"
+    return "it holds none, so name another file"
 
 
 def is_ours(content: Mapping[Any, Any]) -> bool:

@@ -29,7 +29,8 @@ class DatasetInfo:
     folder: str
     """Usual name of its folder, compared without case, "-" and "_"."""
     tree: str
-    """Folders and file names, for messages."""
+    """Folders and file names, for messages and documents alone. It is no pattern: `find_named` goes
+    by the words in `cloudkit/data/roles.py` and by `test_count`, so a new word is added there."""
     pairs: int
     """Number of pairs in the complete dataset."""
     url: str
@@ -132,7 +133,8 @@ def set_folder(dataset: DatasetName, root: Path) -> Path:
                 return folder
     raise DataError(
         f"no {dataset} in {root}; expected {info.tree} there. "
-        f"Get it from {info.url}, as data/README.md describes."
+        f"Get it from {info.url}; `python data/prepare.py get {info.family or dataset}` unpacks "
+        "and checks it."
     )
 
 

@@ -131,7 +131,7 @@ def check_scenes(scenes: Scenes, processes: Processes, *, smallest: int) -> None
         height, width = scene.truth.shape[1:]
         if min(height, width) < smallest:
             raise UserError(
-                f"{scene.name} cannot be scored: it is {height}x{width} pixels, "
+                f"image {scene.name} cannot be scored: it is {height}x{width} pixels, "
                 f"expected at least {smallest}x{smallest}."
             )
 

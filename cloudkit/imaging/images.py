@@ -21,6 +21,7 @@ from cloudkit.imaging.writing import write_raster
 
 _USED = 0.5  # fraction of the range of 16 bits below which --peak may be missing
 _HINTED: set[Path] = set()  # folders that the hint was shown for
+_USUAL_WHITES = (255, 4095, 10000, 65535)  # of floats that were integers
 _FAR_ABOVE_UNIT = 100.0  # a peak that images with values up to 1 cannot have
 
 
@@ -58,7 +59,8 @@ def bands_of(raster: Raster, path: Path, bands: int) -> np.ndarray:
     if pixels.shape[-1] != bands:
         raise ImageError(
             f"{path} has {pixels.shape[-1]} bands, expected {bands}. Write a copy with only the "
-            "needed bands (red, green, blue, in this order), or use a network for that many bands."
+            "needed bands, in the order red, green, blue: "
+            f"`rio stack {path.name} --bidx 3,2,1 -o rgb.tif` takes bands 3, 2 and 1."
         )
     pixels = np.where(raster.has_data[..., None], pixels, pixels.dtype.type(0))
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
@@ -76,12 +78,13 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
         ValueError: floats are not a number, or are outside [0, 1] without a peak.
     """
     floating = pixels.dtype.is_floating_point
+    if floating and not pixels.isfinite().all():
+        raise ValueError(
+            "some pixels are infinite or not a number (NaN), expected finite values; replace them "
+            "first."
+        )
     if peak is not None:
         _require_peak_in_reach(pixels, peak)
-        if floating and pixels.isnan().any():
-            raise ValueError(
-                "some pixels are not a number (NaN), expected finite values; replace them first."
-            )
         return (pixels.to(torch.float32) / peak).clamp_(0, 1)
     if not floating:
         return (pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max).clamp_min_(0)
@@ -91,9 +94,19 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
     if not (low >= -1e-6 and high <= 1 + 1e-6):
         raise ValueError(
             f"floating pixels range from {low:g} to {high:g}, expected [0, 1]; "
-            "name the value of white by --peak."
+            f"{_advice_for(low, high)}."
         )
     return pixels.clamp(0, 1)
+
+
+def _advice_for(low: float, high: float) -> str:
+    """Say what to do with floats that leave [0, 1]."""
+    if high <= 1:
+        return "scale them to it, or give --peak 1 to make negative values black"
+    for white in _USUAL_WHITES:
+        if low >= 0 and _USED * white <= high <= white:
+            return f"if white is {white}, give --peak {white}"
+    return "name the value of white by --peak"
 
 
 def _require_peak_in_reach(pixels: Tensor, peak: float) -> None:

@@ -57,22 +57,42 @@ def with_margin(images: Tensor, multiple: int) -> Tensor:
     return images
 
 
-def check_unit_images(images: Tensor) -> None:
+def check_unit_images(images: Tensor, bands: int | None = None) -> None:
     """Check images: floating, (C, H, W) or (N, C, H, W), not empty, in [0, 1].
+
+    Args:
+        images: what a user gave.
+        bands: the number C that a network takes. Default: any.
 
     Raises:
         ValueError: the type, shape or range is another one.
     """
-    if not isinstance(images, Tensor) or not images.dtype.is_floating_point:
-        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+    if not isinstance(images, Tensor):
+        remedy = "read_unit of cloudkit.imaging.images reads a file"
+        if type(images).__module__ == "numpy":
+            remedy = "convert it by torch.from_numpy(image)"
         raise ValueError(
-            f"images are {kind}, expected a floating tensor with values in [0, 1] "
-            "(divide uint8 by 255)."
+            f"images are {type(images).__name__}, expected a floating tensor with values in "
+            f"[0, 1]: {remedy}."
+        )
+    if not images.dtype.is_floating_point:
+        raise ValueError(
+            f"images are {images.dtype}, expected a floating tensor with values in [0, 1]: scale "
+            "them, for example divide uint8 by 255."
         )
     if images.ndim not in (3, 4) or images.numel() == 0:
         raise ValueError(
             f"images have the shape {tuple(images.shape)}, "
             "expected (C, H, W) or (N, C, H, W), none of them 0."
+        )
+    if bands is not None and images.shape[-3] != bands:
+        remedy = f"give the network's {bands} bands"
+        if images.shape[-1] == bands:
+            order = "2, 0, 1" if images.ndim == 3 else "0, 3, 1, 2"
+            remedy = f"move the colours first: image.permute({order})"
+        raise ValueError(
+            f"images have the shape {tuple(images.shape)}, so {images.shape[-3]} bands, expected "
+            f"({bands}, H, W) or (N, {bands}, H, W): {remedy}."
         )
 
     low, high = torch.aminmax(images)

@@ -112,7 +112,7 @@ class Collector:
                     scores[PLAIN] = {**scores[PLAIN], **self._score_metrics(image, scene.truth)}
             except ValueError as error:
                 if protocol == PLAIN or not self._may_leave_out:
-                    raise UserError(f"{scene.name} cannot be scored: {error}") from error
+                    raise UserError(f"image {scene.name} cannot be scored: {error}") from error
                 refused[protocol] = f"{scene.name}: {error}"
                 self.protocols.remove(protocol)
         return scores

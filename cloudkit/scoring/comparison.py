@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any, Literal
 
 from tabulate import tabulate
 
-from cloudkit.errors import UserError
+from cloudkit.errors import UserError, describe_error
 from cloudkit.files import read_json
 from cloudkit.imaging.finding import natural_key
 from cloudkit.scoring.collector import SIDES
@@ -164,6 +165,10 @@ def render(results: Sequence[Result], format: Format, *, intervals: bool = False
 
 def _read(path: Path) -> list[dict[str, Any]]:
     """Read the objects of a metrics.json, one for each protocol."""
+    if not path.is_file():
+        problem = "is a folder" if path.is_dir() else "does not exist"
+        example = path / "metrics.json" if path.is_dir() else "runs/test/metrics.json"
+        raise UserError(f"{path} {problem}; expected a metrics.json of test.py, such as {example}.")
     try:
         content = read_json(Path(path))
         summaries = content if isinstance(content, list) else [content]
@@ -175,7 +180,9 @@ def _read(path: Path) -> list[dict[str, Any]]:
             "name files that test.py wrote."
         ) from error
     except (OSError, ValueError, TypeError) as error:
-        reason = "it is no text" if isinstance(error, UnicodeDecodeError) else error
+        reason = describe_error(error)
+        if isinstance(error, UnicodeDecodeError | json.JSONDecodeError):
+            reason = "it is no JSON"
         raise UserError(
             f"{path} cannot be read as metrics.json of test.py: {reason}; name files that it wrote."
         ) from error

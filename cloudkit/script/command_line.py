@@ -14,7 +14,7 @@ import tyro
 from tabulate import tabulate
 from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
 
-from cloudkit.errors import UserError
+from cloudkit.errors import UserError, describe_error
 from cloudkit.imaging.finding import natural_key
 from cloudkit.memory import keep_freed_memory
 
@@ -63,7 +63,7 @@ def run_script(
     except (UserError, OSError) as error:
         if os.environ.get("THIEFCLOUD_TRACEBACK") == "1":
             raise
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {describe_error(error)}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from cloudkit.errors import UserError
+from cloudkit.errors import UserError, describe_error
 from cloudkit.memory import free_memory, memory_error
 from cloudkit.processes import Processes
 from cloudkit.progress import progress_bar
@@ -73,7 +73,7 @@ def attempt(work: Callable[[], Result], name: object) -> Result | LeftOut:
         elif not isinstance(error, UserError | OSError) or _ends_all(error):
             raise
         else:
-            reason = str(error)
+            reason = describe_error(error)
         refused = None
     free_memory()  # after the error, and with it the memory of the failed work, is gone
     return LeftOut(reason)

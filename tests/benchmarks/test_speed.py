@@ -148,7 +148,7 @@ def test_mistakes_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     save_checkpoint(official, "thiefcloud", model.config, {"model": model.state_dict()})
     save_checkpoint(other, "scpm", prior.config, {"model": prior.state_dict()})
     for arguments, part in (
-        (["--device", "nonsense"], "the device 'nonsense' cannot be used here"),
+        (["--device", "nonsense"], "the device 'nonsense' is unknown"),
         (["--checkpoint", tmp_path / "absent.pt"], "there are no weights"),
         (
             ["--checkpoint", official],

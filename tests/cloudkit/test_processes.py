@@ -65,11 +65,19 @@ def test_alone() -> None:
     assert not Processes(1, 2, CPU).is_main
 
 
-@pytest.mark.parametrize("name", ["nonsense", "cuda:99"])
-def test_devices_that_are_not_there(name: str) -> None:
-    message = f"the device '{name}' cannot be used here .*; try --device auto"
+@pytest.mark.parametrize("name", ["nonsense", "gpu", "GPU:0", "CPU", "meta", "", "cuda:x", "cpu "])
+def test_names_that_are_no_device(name: str) -> None:
+    message = f"the device '{name}' is unknown; expected auto, cpu, cuda, cuda:1 or mps.$"
     with pytest.raises(UserError, match=message):
         choose_device(name)
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "mps", "xpu"])
+def test_devices_that_are_not_there(name: str) -> None:
+    message = f"the device '{name}' cannot be used here .*; try --device auto"
+    with pytest.raises(UserError, match=message) as raised:
+        choose_device(name)
+    assert len(str(raised.value)) < 200
 
 
 def test_auto_takes_a_gpu_if_there_is_one() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from cloudkit.data.datasets import DATASETS
 from cloudkit.data.splits import read_names
-from tests.helpers import ROOT, run_script
+from tests.helpers import ROOT, assert_one_error, run_script
 
 SPLITS = ROOT / "data" / "splits"
 
@@ -41,3 +41,10 @@ def test_satehaze1k_lists_hold_its_400_images() -> None:
         assert len(set(names)) == 400
     assert read_names(SPLITS / "satehaze1k-moderate-test.txt")[0] == "test/1"
     assert read_names(SPLITS / "satehaze1k-thin-test.txt")[-1] == "test/400"
+
+
+def test_the_lists_need_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        assert run_script(ROOT / "data" / "make_splits.py", "--out", out) == 2
+        assert_one_error(capsys.readouterr().err, f"--out {out} cannot be a folder")

@@ -302,3 +302,16 @@ def test_a_share_of_another_form_is_one_error(
     for share, message in (("2", "expected I/N"), ("0/4", "the first of 4 is 1/4")):
         assert predict(checkpoint, tmp_path / "in", "--share", share) == 2
         assert message in squeezed(capsys.readouterr().err)
+
+
+def test_an_image_given_twice_is_restored_once(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_images(tmp_path / "in", ["a.png", "b.png"])
+    image = tmp_path / "in" / "a.png"
+    again = tmp_path / "in" / ".." / "in" / "a.png"
+    folder = tmp_path / "in" / ".." / "in"
+    given = (image, image, again, tmp_path / "in", folder)
+    assert predict(checkpoint, *given, "--out", tmp_path / "out") == 0
+    assert "2 of 2 images restored" in capsys.readouterr().out
+    assert files(tmp_path / "out") == ["a.png", "b.png"]

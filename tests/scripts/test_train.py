@@ -194,7 +194,7 @@ MISTAKES = {
         "clear.",
     ],
     ("--crop", 64): ["smaller than the crop of 64; choose a smaller --crop"],
-    ("--device", "nonsense"): ["the device 'nonsense' cannot be used here"],
+    ("--device", "nonsense"): ["the device 'nonsense' is unknown"],
     ("--perceptual", 0.1, "--vgg", "absent.pt"): ["absent.pt"],
 }
 

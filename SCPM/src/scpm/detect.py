@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from cloudkit.imaging.padding import at_any_size
+from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm.network.model import FACTOR
 
 
@@ -20,5 +20,6 @@ def detect(model: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: images have another type, shape or range.
     """
+    check_unit_images(images, model.in_channels)  # type: ignore[arg-type]
     (thickness,) = at_any_size(model, images, FACTOR, lambda batch: [model(batch).thickness])
     return thickness.clamp(0, 1)

@@ -53,7 +53,7 @@ def restore_and_detect(
     Raises:
         ValueError: an image of another type, shape or range.
     """
-    check_unit_images(image)
+    check_unit_images(image, model.in_channels)
     if model.reads_statistics:
         images = image if image.ndim == 4 else image[None]
         borders = [find_borders(one) for one in images]

@@ -180,3 +180,14 @@ def test_rename_takes_the_first_prefix_that_fits_and_only_prefixes() -> None:
     weights = {"conv1.0.a": one, "conv1.a": two, "up.conv1.a": three, "a": four}
     renamed = rename(weights, [("conv1.0.", "first."), ("conv1.", "second."), ("first.", "third.")])
     assert renamed == {"first.a": one, "second.a": two, "up.conv1.a": three, "a": four}
+
+
+def test_a_folder_is_no_file_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is a folder, .* it holds none"):
+        read_file(tmp_path)
+    (tmp_path / "epoch.pt").touch()
+    with pytest.raises(FileNotFoundError, match=r"is a folder, .*; name .*epoch\.pt"):
+        read_file(tmp_path)
+    (tmp_path / "best.pt").touch()
+    with pytest.raises(FileNotFoundError, match=r"is a folder, .*; name .*best\.pt"):
+        read_file(tmp_path)

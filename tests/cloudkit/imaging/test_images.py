@@ -1,3 +1,4 @@
+import math
 import os
 from pathlib import Path
 
@@ -181,3 +182,27 @@ def test_real_files_are_read(folder: str, bands: int) -> None:
         image = read_unit(path, bands=bands)
         assert min(image.shape[1:]) >= 256
         assert image.std() > 0.001
+
+
+@pytest.mark.parametrize(
+    ("values", "advice"),
+    [
+        ((0.0, 254.0), "give --peak 255"),
+        ((0.0, 4000.0), "give --peak 4095"),
+        ((3.0, 9000.0), "give --peak 10000"),
+        ((0.0, 65535.0), "give --peak 65535"),
+        ((0.0, 1.2), "name the value of white by --peak"),
+        ((-1.0, 0.5), "scale them to it"),
+        ((0.0, math.inf), "infinite or not a number"),
+        ((0.0, math.nan), "infinite or not a number"),
+    ],
+)
+def test_floats_outside_the_range_get_fitting_advice(
+    values: tuple[float, float], advice: str
+) -> None:
+    pixels = torch.tensor(values)
+    with pytest.raises(ValueError, match=advice):
+        to_unit(pixels)
+    if not pixels.isfinite().all():
+        with pytest.raises(ValueError, match=advice):
+            to_unit(pixels, peak=255)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -69,3 +70,27 @@ def test_mode_is_restored_even_after_an_error(training: bool) -> None:
         fail()
     assert model.training is model[0].training is training
     assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize(
+    ("images", "remedy"),
+    [
+        (
+            torch.zeros(9, 7, 3),
+            r"\(9, 7, 3\), so 9 bands.*colours first: image\.permute\(2, 0, 1\)",
+        ),
+        (torch.zeros(2, 9, 7, 3), r"image\.permute\(0, 3, 1, 2\)"),
+        (torch.zeros(4, 9, 7), r"\(4, 9, 7\), so 4 bands.*give the network's 3 bands"),
+    ],
+)
+def test_the_bands_of_a_network_are_required(images: torch.Tensor, remedy: str) -> None:
+    check_unit_images(images)
+    with pytest.raises(ValueError, match=remedy):
+        check_unit_images(images, 3)
+
+
+def test_arrays_are_to_be_converted() -> None:
+    with pytest.raises(ValueError, match=r"images are ndarray.*torch\.from_numpy\(image\)"):
+        check_unit_images(np.zeros((3, 8, 8), np.float32))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=r"images are str.*read_unit"):
+        check_unit_images("scene.png")  # type: ignore[arg-type]

@@ -152,3 +152,13 @@ def test_damaged_results(tmp_path: Path, change: dict[str, object]) -> None:
     message = r"metrics\.json is no metrics\.json of test\.py: it has no 'images'"
     with pytest.raises(UserError, match=message):
         read_results([path])
+
+
+def test_a_missing_file_is_named_in_words(tmp_path: Path) -> None:
+    for path, problem in ((tmp_path / "a.json", "does not exist"), (tmp_path, "is a folder")):
+        with pytest.raises(UserError, match=rf"{problem}; expected a metrics\.json") as raised:
+            read_results([path])
+        assert "Errno" not in str(raised.value)
+    (tmp_path / "notes.txt").write_text("notes")
+    with pytest.raises(UserError, match=r"notes\.txt cannot be read .*: it is no JSON"):
+        read_results([tmp_path / "notes.txt"])

@@ -150,7 +150,7 @@ def test_training_mode_returns_and_statistics_stay() -> None:
         (torch.full((3, 8, 8), 2.0), r"range from 2 to 2, expected \[0, 1\]"),
         (torch.full((3, 8, 8), float("nan")), "without NaN"),
         (torch.zeros(8, 8), r"expected \(C, H, W\) or \(N, C, H, W\)"),
-        (torch.zeros(4, 8, 8), r"expected \(N, 3, H, W\)"),
+        (torch.zeros(4, 8, 8), r"\(4, 8, 8\), so 4 bands, expected \(3, H, W\)"),
     ],
 )
 def test_wrong_images_are_refused(model: ThiefCloud, image: torch.Tensor, message: str) -> None:
