@@ -77,7 +77,7 @@ def _overview(facts: Facts) -> str:
             if row["weights"] == name and row["images"] in cells:
                 before = _untouched(row)
                 cells[row["images"]] = f"{before} → {_restored(row)}" if before else _restored(row)
-        label = f"`{name}` (default)" if name == "general" else f"`{name}`"
+        label = f"`{name}`"
         rows.append([label, weights.purpose, *cells.values()])
     return _table(rows)
 
