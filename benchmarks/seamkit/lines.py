@@ -1,4 +1,4 @@
-"""How much each row and column of an image stands out from those beside it.
+"""Measure of how far each row and column of an image stands out from those beside it.
 
 A line is the gap between two columns: line x lies between the columns x - 1 and x. Rows are the
 columns of the transposed image. Three measures are taken along each line:

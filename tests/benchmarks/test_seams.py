@@ -94,7 +94,7 @@ def test_a_multiple_and_a_part_of_the_true_size_find_seams() -> None:
 
 @pytest.mark.parametrize("direction", ["row", "column"])
 def test_one_edge_of_many(direction: str) -> None:
-    """Where a single tile went wrong."""
+    """A single tile went wrong."""
     image = texture(4)
     image[:, 384:] += 6
     image = image if direction == "column" else image.swapaxes(0, 1)
