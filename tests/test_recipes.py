@@ -45,6 +45,7 @@ ONE_CONV = '''
 
 from torch import Tensor, nn
 
+from scpm import Prior
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration
 from thiefcloud.network.inversion import Inversion
 
@@ -60,11 +61,8 @@ class OneConv(RemovalNetwork):
         self.inversion = Inversion(in_channels) if inversion else None
         self.conv = nn.Conv2d(in_channels, in_channels, 3, padding=1)
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        prior = self.prior(cloudy)
-        restored = self.conv(self.invert(cloudy, prior, statistics))
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        restored = self.conv(image)
         return Restoration(restored, restored, restored, prior.thickness)
 '''
 

@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from scpm import check_input
+from scpm import Prior
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration
 from thiefcloud.network.inversion import Inversion
 
@@ -69,18 +69,12 @@ class UNet(RemovalNetwork):
         if self.residual:
             nn.init.zeros_(self.head.weight)
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        """Restore cloudy images; see `RemovalNetwork`.
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        """Remove what cloud the inversion has left; see `RemovalNetwork`.
 
         With supervision the one output also stands for those of levels 2 and 3, so the loss has
         the scale of ThiefCloud's.
         """
-        check_input(cloudy, self.in_channels)
-        prior = self.prior(cloudy)
-        image = self.invert(cloudy, prior, statistics)
-
         skips: list[Tensor] = []
         features = image
         for encoder in self.encoders:
@@ -95,8 +89,6 @@ class UNet(RemovalNetwork):
         restored = self.head(features)
         if self.residual:
             restored = image + restored
-        if supervision is None:
-            supervision = self.training
         other = restored if supervision else None
         return Restoration(
             restored=restored,

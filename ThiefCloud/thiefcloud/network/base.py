@@ -1,13 +1,13 @@
 """Base class of all networks that remove cloud: everything that scripts and files ask of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Self
 
 from torch import Tensor, nn
 
 from cloudkit.errors import UserError
-from scpm import PRIOR_WIDTH, SCPM, Prior
+from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.network.inversion import Inversion
 
 
@@ -90,7 +90,7 @@ class RemovalNetwork(Restorer):
     """Network that removes cloud from images.
 
     A subclass names its `kind`, sets `prior` (`NoPrior` if none guides it) and `inversion` (None if
-    it has none) in `__init__`, and defines `forward`. One that a prior guides sets `takes_prior`,
+    it has none) in `__init__`, and defines `remove`. One that a prior guides sets `takes_prior`,
     and takes the prior in `from_config`. `require_contract` checks this.
 
     Args:
@@ -153,6 +153,34 @@ class RemovalNetwork(Restorer):
     def sees_thickness(self) -> bool:
         """True if its prior is SCPM."""
         return isinstance(self.prior, SCPM)
+
+    def forward(
+        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
+    ) -> Restoration:
+        """Restore cloudy images; see `Restorer`."""
+        check_input(cloudy, self.in_channels)
+        prior = self.prior(cloudy)
+        image = self.invert(cloudy, prior, statistics)
+        return self.remove(image, prior, self.training if supervision is None else supervision)
+
+    @abstractmethod
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        """Remove what cloud the inversion has left.
+
+        Args:
+            image: (N, in_channels, H, W), the result of `invert`.
+            prior: outputs of the prior for the cloudy images.
+            supervision: as in `forward`.
+        """
+
+    def gated_parts(self, image: Tensor, prior: Prior) -> Iterator[tuple[nn.Module, Tensor]]:
+        """Yield the parts of `remove` that see statistics of the whole image, with their inputs.
+
+        Args:
+            image: as in `remove`.
+            prior: the same.
+        """
+        yield from ()
 
     def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
         """Return the inverted images, or the cloudy ones of a network without inversion.

@@ -1,12 +1,12 @@
 """ThiefCloud, the thin cloud removal network: a pyramid of three levels, guided by a prior."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from scpm import PRIOR_WIDTH, SCPM, check_input
+from scpm import PRIOR_WIDTH, SCPM, Prior
 from thiefcloud.network.afe import AFE
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration, switches_of
 from thiefcloud.network.inversion import Inversion
@@ -69,14 +69,8 @@ class ThiefCloud(RemovalNetwork):
             prior = SCPM(**config["prior"])
         return cls(prior, config["in_channels"], **switches_of(config))
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        """Restore cloudy images; see `RemovalNetwork`."""
-        check_input(cloudy, self.in_channels)
-        prior = self.prior(cloudy)
-        image = self.invert(cloudy, prior, statistics)
-
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        """Remove what cloud the inversion has left; see `RemovalNetwork`."""
         # Features of the image at three scales.
         full = self.shallow(image)
         half = self.down_half(full)
@@ -90,8 +84,6 @@ class ThiefCloud(RemovalNetwork):
         # Write the restored image, and those of the other levels for the loss.
         base = image if self.residual else None
         restored = self.level_full.restore(full, fused_full, base)
-        if supervision is None:
-            supervision = self.training
         if not supervision:
             return Restoration(restored, None, None, prior.thickness)
         return Restoration(
@@ -101,6 +93,17 @@ class ThiefCloud(RemovalNetwork):
             thickness=prior.thickness,
             inverted=image if self.inversion is not None else None,
         )
+
+    def gated_parts(self, image: Tensor, prior: Prior) -> Iterator[tuple[nn.Module, Tensor]]:
+        """Yield the parts with gates; see `RemovalNetwork`."""
+        full = self.shallow(image)
+        half = self.down_half(full)
+        yield self.level_quarter.enhance, self.down_quarter(half)
+        yield self.level_quarter.enhance_prior, prior.quarter
+        yield self.level_half.enhance, half
+        yield self.level_half.enhance_prior, prior.half
+        yield self.level_full.enhance, full
+        yield self.level_full.enhance_prior, prior.full
 
     def replace_prior(self, prior: SCPM | NoPrior) -> Self:
         """Take another prior, for example one that was trained longer.

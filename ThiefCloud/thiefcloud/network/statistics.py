@@ -31,10 +31,18 @@ def image_statistics(images: Tensor) -> Tensor:
     Returns:
         (N, bands, 9), float32.
     """
-    step = max(1, math.isqrt(images.shape[-2] * images.shape[-1] // _SAMPLED))
-    pixels = images[..., ::step, ::step].flatten(2).float()
+    step = sampling_step(*images.shape[-2:])
+    return pixel_statistics(images[..., ::step, ::step].flatten(2).float())
 
-    levels = torch.tensor(_QUANTILES, device=images.device)
+
+def sampling_step(height: int, width: int) -> int:
+    """Return the distance of the rows and columns from which statistics are computed."""
+    return max(1, math.isqrt(height * width // _SAMPLED))
+
+
+def pixel_statistics(pixels: Tensor) -> Tensor:
+    """Compute `image_statistics` of pixels (N, bands, count), float32."""
+    levels = torch.tensor(_QUANTILES, device=pixels.device)
     quantiles = torch.quantile(pixels, levels, dim=2).movedim(0, 2)
 
     pixels = pixels.clamp(quantiles[..., :1], quantiles[..., -1:])  # as `trimmed`
@@ -88,13 +96,15 @@ def has_data(images: Tensor) -> Tensor:
     return images.any(1, keepdim=True)
 
 
-def fill(images: Tensor, valid: Tensor) -> Tensor:
+def fill(images: Tensor, valid: Tensor, mean: Tensor | None = None) -> Tensor:
     """Replace invalid pixels by the mean of the valid ones, lest they pass for dark ground.
 
     Args:
         images: (N, bands, H, W).
         valid: (N, 1, H, W).
+        mean: (N, bands, 1, 1), that of the scene if the images are parts of one.
     """
-    total = torch.where(valid, images, 0).sum((2, 3), keepdim=True)
-    mean = total / valid.sum((2, 3), keepdim=True).clamp_min(1)
+    if mean is None:
+        total = torch.where(valid, images, 0).sum((2, 3), keepdim=True)
+        mean = total / valid.sum((2, 3), keepdim=True).clamp_min(1)
     return torch.where(valid, images, mean)

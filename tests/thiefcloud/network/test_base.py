@@ -5,6 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudkit.errors import UserError
+from scpm import Prior
 from thiefcloud import NoPrior, RemovalNetwork, Restoration, restore_and_detect
 from thiefcloud.inference.weights import build
 
@@ -21,10 +22,8 @@ class Scaling(RemovalNetwork):
         self.prior, self.inversion = NoPrior(in_channels), None
         self.gain = nn.Parameter(torch.full((in_channels, 1, 1), 0.5))
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        return Restoration(self.gain * cloudy, None, None, self.prior(cloudy).thickness)
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        return Restoration(self.gain * image, None, None, prior.thickness)
 
 
 def test_a_small_network_is_complete() -> None:
@@ -42,7 +41,7 @@ def test_it_is_built_from_its_config() -> None:
     assert Scaling.from_config(older).config == Scaling(2).config
 
 
-def test_a_network_without_forward_is_refused() -> None:
+def test_a_network_without_removal_is_refused() -> None:
     with pytest.raises(TypeError, match="abstract"):
         RemovalNetwork(3, residual=False, inversion=False)  # type: ignore[abstract]
 

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from scpm.network.deform import DeformConv2d, Sampling
+from scpm.network.scene import double_between_corners
 from scpm.network.simam import SimAM
 
 FACTOR = 8  # the networks halve images three times, so height and width must be multiples of it
@@ -98,8 +99,8 @@ class SCPM(nn.Module):
         The 1x1 convolution and the upsampling may change places. Upsampling one channel is cheaper.
         """
         weight_quarter, weight_half, weight_full = self.head.weight.chunk(3, dim=1)
-        from_quarter = _upsample(F.conv2d(quarter, weight_quarter), 4, align_corners=False)
-        from_half = _upsample(F.conv2d(half, weight_half), 2, align_corners=False)
+        from_quarter = _upsample(F.conv2d(quarter, weight_quarter), 4)
+        from_half = _upsample(F.conv2d(half, weight_half), 2)
         return F.conv2d(full, weight_full, self.head.bias) + from_half + from_quarter
 
 
@@ -118,7 +119,7 @@ class SharedDecoder(nn.Module):
 
     def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
         """Upsample the deeper map and join it with the skip."""
-        up = self.block(_upsample(deeper, 2, align_corners=True))
+        up = self.block(double_between_corners(deeper))
         return self.block(torch.cat((skip, up), dim=1))
 
 
@@ -155,8 +156,8 @@ def check_input(images: Tensor, channels: int) -> None:
         )
 
 
-def _upsample(features: Tensor, scale: int, *, align_corners: bool) -> Tensor:
-    return F.interpolate(features, scale_factor=scale, mode="bilinear", align_corners=align_corners)
+def _upsample(features: Tensor, scale: int) -> Tensor:
+    return F.interpolate(features, scale_factor=scale, mode="bilinear", align_corners=False)
 
 
 def _conv_relu(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from scpm.network.scene import current_tile
+
 
 class SimAM(nn.Module):
     """Attention that weights each value by its distance from the mean of its channel.
@@ -21,10 +23,21 @@ class SimAM(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the weighted features, (N, C, H, W)."""
-        squared = (features - features.mean(dim=(2, 3), keepdim=True)).square()
-        count = features.shape[2] * features.shape[3] - 1
+        tile = current_tile()
+        if tile is None:
+            squared = (features - features.mean(dim=(2, 3), keepdim=True)).square()
+            variance = self._variance(squared)
+        else:
+            mean, variance = tile.moments(self, features)
+            squared = (features - mean.to(features)[..., None, None]).square()
+            variance = variance.to(features)[..., None, None]
+        return features * (squared / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
+
+    @staticmethod
+    def _variance(squared: Tensor) -> Tensor:
+        """Return the variance of each channel, (N, C, 1, 1), from squared distances."""
+        count = squared.shape[2] * squared.shape[3] - 1
         # A sum of squares over a large image overflows in half precision.
         dtype = torch.promote_types(squared.dtype, torch.float32)
         total = squared.sum(dim=(2, 3), keepdim=True, dtype=dtype)
-        variance = (total / count).to(squared.dtype)
-        return features * (squared / (4 * (variance + self.regularisation)) + 0.5).sigmoid()
+        return (total / count).to(squared.dtype)
