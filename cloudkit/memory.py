@@ -3,8 +3,10 @@
 import ctypes
 import errno
 import gc
+import os
 import platform
 import re
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -19,6 +21,16 @@ _OUT_OF_MEMORY = re.compile(
     "DefaultCPUAllocator|allocate memory|not enough memory|out of memory|ALLOC_FAILED|"
     "Invalid buffer size|could not create a (memory|primitive)|could not execute|bad_alloc|"
     "can't start new thread"
+)
+_UNKNOWN = 4 * 2**30  # bytes: taken for free on systems that do not tell
+_AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
+# Files with limit and use of a container's memory, of both versions of cgroups.
+_CGROUPS = (
+    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+        "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+    ),
 )
 _GLIBC_DEFAULT = (2**25, 2**26)  # the most that glibc's own adaptation reaches
 
@@ -63,6 +75,46 @@ def memory_error(error: BaseException) -> BaseException | None:
             return cause
         cause = cause.__cause__
     return None
+
+
+def available_memory(device: torch.device) -> int:
+    """Return the bytes that this process may still take on a device.
+
+    Limits of the system, of a container and of the process (`ulimit -v`) count.
+    """
+    if device.type == "cuda":
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return torch.cuda.mem_get_info(device)[0] + unused
+
+    amounts = []
+    found = _AVAILABLE.search(_text("/proc/meminfo"))
+    if found:
+        amounts.append(int(found[1]) * 1024)
+    for limit, used in _CGROUPS:
+        if _text(limit).strip().isdigit() and _text(used).strip().isdigit():
+            amounts.append(int(_text(limit)) - int(_text(used)))
+    amounts += _left_of_address_space()
+    return max(0, min(amounts, default=_UNKNOWN))
+
+
+def _left_of_address_space() -> list[int]:
+    """Return the bytes that a limit of the process leaves, if it has one."""
+    pages = _text("/proc/self/statm").split()
+    if not pages:
+        return []
+    import resource  # Windows has none
+
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    used = int(pages[0]) * os.sysconf("SC_PAGE_SIZE")
+    return [] if limit == resource.RLIM_INFINITY else [limit - used]
+
+
+def _text(path: str) -> str:
+    """Read a file of the system, or nothing if it has none."""
+    try:
+        return Path(path).read_text(encoding="ascii")
+    except OSError:
+        return ""
 
 
 def free_memory() -> None:

@@ -51,10 +51,23 @@ def with_margin(images: Tensor, multiple: int) -> Tensor:
     """
     height, width = images.shape[-2:]
     for axis, size in ((-1, width), (-2, height)):
-        after = MARGIN + -(size + 2 * MARGIN) % multiple
+        after, mode = _padding(size, multiple)
         padding = (MARGIN, after, 0, 0) if axis == -1 else (0, 0, MARGIN, after)
-        images = F.pad(images, padding, mode="reflect" if after < size else "replicate")
+        images = F.pad(images, padding, mode=mode)
     return images
+
+
+def lines_with_margin(size: int, multiple: int) -> Tensor:
+    """Return the line of an image that each line of `with_margin` shows, for an axis of a size."""
+    after, mode = _padding(size, multiple)
+    lines = torch.arange(size, dtype=torch.float64)
+    return F.pad(lines[None], (MARGIN, after), mode=mode)[0].long()
+
+
+def _padding(size: int, multiple: int) -> tuple[int, str]:
+    """Return the lines to add at the end of an axis, and the mode of padding."""
+    after = MARGIN + -(size + 2 * MARGIN) % multiple
+    return after, "reflect" if after < size else "replicate"
 
 
 def check_unit_images(images: Tensor, bands: int | None = None) -> None:

@@ -1,0 +1,242 @@
+"""Measurement of the statistics of a scene, tile by tile.
+
+Gates and attention see statistics of maps that depend on other gates before them. So the network
+runs in rounds. A round measures the maps whose inputs are known. The gates behind them get NaN,
+which marks everything that depends on them for a later round. So each statistic is measured once,
+from exact inputs, after as many rounds as gates follow one another.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from cloudkit.imaging.padding import inference
+from scpm import Moments, Prior, Tile, on_tile
+from thiefcloud.inference.borders import Borders, find_borders_of
+from thiefcloud.inference.scene_statistics import SceneStatistics, module_names, moments_key
+from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid, whole
+from thiefcloud.inference.windows import neighbourhood, prepare
+from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.network.statistics import pixel_statistics, sampling_step
+
+Progress = Callable[[str, int, int], object]  # name of the step, tiles done, tiles in all
+_TILE = 512  # pixels; the same for every memory, lest a result depend on it
+_MOST = 16  # tiles; scenes of up to 2048 pixels a side have no more
+_READ = 1024  # side of the windows of the pass over the pixels alone
+_GOLDEN = (math.sqrt(5) - 1) / 2
+
+
+def measure_scene(
+    model: RemovalNetwork,
+    source: Source,
+    *,
+    fast: bool = False,
+    tile: int = _TILE,
+    most: int | None = _MOST,
+    progress: Progress = lambda step, done, total: None,
+) -> SceneStatistics:
+    """Measure what a network takes from a scene as a whole.
+
+    Args:
+        model: the network, on any device.
+        source: the scene.
+        fast: measure only what the restoration without the network behind the inversion needs.
+        tile: side of the tiles in pixels, a multiple of 32. It changes a result by rounding alone
+            if all tiles are measured.
+        most: number of tiles that are measured, spread evenly over a larger scene. None measures
+            all, so that tiles are equal to one pass over the whole at any size.
+        progress: called after each tile.
+
+    Raises:
+        ValueError: valid pixels are not in [0, 1].
+    """
+    borders = Borders(0, 0, 0, 0)
+    if model.inversion is not None:
+        borders = find_borders_of(
+            source.height, source.width, lambda window: read_valid(source, window)[0]
+        )
+
+    nothing = torch.empty(0)
+    start = SceneStatistics((source.height, source.width), borders, nothing, None, {})
+    ground, image = _measure_pixels(source, start.inside, progress)
+    start = replace(start, ground=ground, image=None if model.inversion is None else image)
+
+    with inference(model):
+        measuring = _Measuring(model, PaddedScene(source, start.inside), start)
+        return measuring.run(tile, most, fast=fast, progress=progress)
+
+
+def _measure_pixels(source: Source, inside: Window, progress: Progress) -> tuple[Tensor, Tensor]:
+    """Read a scene once, and return `ground` and `image` of its statistics."""
+    padded = PaddedScene(source, inside)
+    shown = torch.bincount(padded.rows).double(), torch.bincount(padded.columns).double()
+    total, count = torch.zeros(source.bands).double(), torch.tensor(0.0).double()
+    total_shown, count_shown = total.clone(), count.clone()
+
+    step = sampling_step(inside.height, inside.width)
+    sampled = torch.zeros(source.bands, -(-inside.height // step), -(-inside.width // step))
+
+    windows = list(Window(0, 0, inside.height, inside.width).tiles(_READ))
+    for done, window in enumerate(windows, 1):
+        pixels, valid = read_valid(source, window.shifted(inside.top, inside.left))
+        total += pixels.double().sum((1, 2))
+        count += valid.sum()
+
+        # The margin shows some pixels again.
+        rows, columns = shown[0][window.top : window.bottom], shown[1][window.left : window.right]
+        total_shown += torch.einsum("chw,h,w->c", pixels.double(), rows, columns)
+        count_shown += torch.einsum("hw,h,w->", valid.double(), rows, columns)
+
+        first_row, first_column = -window.top % step, -window.left % step
+        part = pixels[:, first_row::step, first_column::step]
+        row, column = (window.top + first_row) // step, (window.left + first_column) // step
+        Window(row, column, *part.shape[1:]).of(sampled).copy_(part)
+        progress("reading", done, len(windows))
+
+    mean = (total / count.clamp_min(1)).float()[:, None, None]
+    filled = torch.where(sampled.any(0), sampled, mean)
+    ground = (total_shown / count_shown.clamp_min(1)).float()
+    return ground.view(1, -1, 1, 1), pixel_statistics(filled.flatten(1)[None])
+
+
+def spread(windows: list[Window], most: int | None) -> list[Window]:
+    """Choose some windows, spread evenly and always the same."""
+    if most is None or len(windows) <= most:
+        return windows
+    order = sorted(range(len(windows)), key=lambda index: index * _GOLDEN % 1)
+    return [windows[index] for index in sorted(order[:most])]
+
+
+class _NotYetError(Exception):
+    """Signal that nothing more can be measured in this round."""
+
+
+class _Pooled:
+    """Sums over tiles, from which the moments of all of them follow (Chan, Golub, LeVeque 1979)."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean, self.squares = torch.tensor(0.0).double(), torch.tensor(0.0).double()
+
+    def add(self, features: Tensor) -> None:
+        """Add the places of a map (1, C, h, w)."""
+        features = features.float()
+        count = features.shape[2] * features.shape[3]
+        mean = features.mean((2, 3))
+        squares = (features - mean[..., None, None]).square().sum((2, 3)).cpu().double()
+
+        difference = mean.cpu().double() - self.mean
+        together = self.count + count
+        self.squares = self.squares + squares + difference**2 * (self.count * count / together)
+        self.mean = self.mean + difference * (count / together)
+        self.count = together
+
+    def moments(self) -> Moments:
+        """Return the moments of all that was added."""
+        return Moments(self.mean.float(), (self.squares / max(self.count - 1, 1)).float())
+
+
+class _Measuring:
+    """Moments that are known, and those that this round measures."""
+
+    def __init__(self, model: RemovalNetwork, scene: PaddedScene, start: SceneStatistics) -> None:
+        self.model, self.scene, self.statistics = model, scene, start
+        self.names = module_names(model)
+        self.known: dict[str, Moments] = {}
+        self.pooled: dict[str, _Pooled] = {}
+        self.stops: dict[nn.Module, str | None] = {}  # last statistic of each part this round
+        self.finished: set[nn.Module] = set()
+        self.prepared: dict[Window, tuple[Tensor, Prior]] = {}
+
+    def run(
+        self, tile: int, most: int | None, *, fast: bool, progress: Progress
+    ) -> SceneStatistics:
+        """Measure in rounds until nothing is left."""
+        cores = spread(list(Window(0, 0, *self.scene.size).tiles(tile)), most)
+        parts_of = self._prior
+        for step in range(10**6):
+            for done, core in enumerate(cores, 1):
+                parts_of(core)
+                progress(f"statistics, round {step + 1}", done, len(cores))
+
+            measured = {key: pooled.moments() for key, pooled in self.pooled.items()}
+            self.known |= measured
+            self.statistics = replace(self.statistics, moments=dict(self.known))
+            if step > 0 and not measured or fast:
+                break
+            self.pooled, self.stops = {}, {}
+            parts_of = self._gated_parts
+        return self.statistics
+
+    def _prior(self, core: Window) -> None:
+        wide, _ = neighbourhood(core, self.scene)
+        cloudy = self.scene.read(wide).to(next(self.model.parameters()))
+        self._measure(self.model.prior, cloudy, core, wide)
+
+    def _gated_parts(self, core: Window) -> None:
+        _, near = neighbourhood(core, self.scene)
+        image, prior = self.prepared.get(core) or prepare(
+            self.model, self.scene, self.statistics, core
+        )
+        if len(self.prepared) < _MOST:  # further ones would take too much memory
+            self.prepared[core] = image, prior
+
+        for part, features in self.model.gated_parts(image, prior):
+            self._measure(part, features, core, near)
+
+    def _measure(self, part: nn.Module, features: Tensor, core: Window, window: Window) -> None:
+        """Run a part of the network as far as it has something to measure."""
+        if part in self.finished:
+            return
+        tile = _RecordingTile(self, core, window, self.stops.get(part))
+        try:
+            with on_tile(tile):
+                part(features)
+        except _NotYetError:
+            pass
+
+        # What the first tile tells holds for all.
+        if part not in self.stops:
+            self.stops[part] = tile.last
+            if tile.last is None:
+                self.finished.add(part)
+
+
+class _RecordingTile(Tile):
+    """Tile that measures the statistics that are not known yet.
+
+    Args:
+        measuring: the statistics of all tiles.
+        core: what this tile adds to them.
+        window: what the network computes.
+        stop: name of the last statistic to measure, if it is known.
+    """
+
+    def __init__(
+        self, measuring: _Measuring, core: Window, window: Window, stop: str | None
+    ) -> None:
+        ground = measuring.statistics.ground
+        super().__init__(window[:2], window[2:], measuring.scene.size, ground)
+        self.measuring, self.core, self.stop = measuring, core, stop
+        self.last: str | None = None
+
+    def moments(self, module: nn.Module, features: Tensor) -> Moments:
+        """Return known moments; else measure the map, and return NaN."""
+        scale = self.scale(features)
+        key = moments_key(self.measuring.names[module], scale)
+        known = self.measuring.known.get(key)
+        if known is not None:
+            return Moments(*(value.to(features.device) for value in known))
+        if features[:, :, 0, 0].isnan().any():
+            raise _NotYetError
+
+        pooled = self.measuring.pooled.setdefault(key, _Pooled())
+        pooled.add(self.core.of(features, scale, self.at))
+        self.last = key
+        if key == self.stop:
+            raise _NotYetError
+        unknown = features.new_full(features.shape[:2], math.nan, dtype=torch.float32)
+        return Moments(unknown, unknown)

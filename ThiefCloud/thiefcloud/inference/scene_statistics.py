@@ -1,0 +1,136 @@
+"""Statistics of a scene: all that its tiles must share for their results to be those of one pass."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from cloudkit.errors import UserError
+from cloudkit.files import write_atomically
+from scpm import Moments, Tile
+from thiefcloud.inference.borders import Borders
+from thiefcloud.inference.tiles import PaddedScene, Source, Window
+from thiefcloud.network.base import RemovalNetwork
+
+_FORMAT = "1"  # of the files
+
+
+@dataclass(frozen=True)
+class SceneStatistics:
+    """What a network takes from a scene as a whole."""
+
+    size: tuple[int, int]
+    """Height and width of the scene in pixels."""
+    borders: Borders
+    """Borders of one colour, which are not restored."""
+    ground: Tensor
+    """(1, bands, 1, 1): mean of the pixels that hold data, within the margin of a single pass."""
+    image: Tensor | None
+    """(1, bands, 9): `image_statistics`, for the inversion if there is one."""
+    moments: Mapping[str, Moments]
+    """Moments of the maps that gates and attention see, by `moments_key`."""
+
+    @property
+    def inside(self) -> Window:
+        """Window that the borders enclose."""
+        top, bottom, left, right = self.borders
+        return Window.between(top, left, self.size[0] - bottom, self.size[1] - right)
+
+    def padded(self, source: Source) -> PaddedScene:
+        """Return the ground of the scene within its margin."""
+        if (source.height, source.width) != self.size or source.bands != self.ground.shape[1]:
+            raise UserError(
+                f"the scene has {source.bands} bands of {source.height}x{source.width} pixels, but "
+                f"its statistics are for {self.ground.shape[1]} of {self.size[0]}x{self.size[1]}: "
+                "measure them anew."
+            )
+        return PaddedScene(source, self.inside)
+
+    def tile(self, model: RemovalNetwork, window: Window, scene: PaddedScene) -> "StatisticsTile":
+        """Return a tile for a network to compute, at a window of the padded scene."""
+        return StatisticsTile(self, module_names(model), window, scene.size)
+
+    def save(self, path: Path) -> None:
+        """Write the statistics to a file of safetensors."""
+        tensors = {"ground": self.ground}
+        if self.image is not None:
+            tensors["image"] = self.image
+        for key, (mean, variance) in self.moments.items():
+            tensors[f"mean/{key}"], tensors[f"variance/{key}"] = mean, variance
+
+        about = {
+            "format": _FORMAT,
+            "size": json.dumps(self.size),
+            "borders": json.dumps(self.borders),
+        }
+        content = safetensors.torch.save(tensors, about)
+        write_atomically(path, lambda temporary: temporary.write_bytes(content))
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Read the statistics from a file.
+
+        Raises:
+            UserError: it holds none.
+        """
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                about = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+            if about.get("format") != _FORMAT:
+                raise ValueError(f"the format is {about.get('format')}, expected {_FORMAT}")
+
+            moments = {}
+            for name in tensors:
+                if name.startswith("mean/"):
+                    key = name.removeprefix("mean/")
+                    moments[key] = Moments(tensors[name], tensors[f"variance/{key}"])
+            height, width = json.loads(about["size"])
+            borders = Borders(*json.loads(about["borders"]))
+            return cls((height, width), borders, tensors["ground"], tensors.get("image"), moments)
+        except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise UserError(
+                f"{path} holds no statistics of a scene ({error}): remove it to measure them anew."
+            ) from error
+
+
+def module_names(model: nn.Module) -> Mapping[nn.Module, str]:
+    """Return the name of each module of a network."""
+    return {module: name for name, module in model.named_modules()}
+
+
+def moments_key(name: str, scale: int) -> str:
+    """Return the name of the moments of a map at a scale that a module asks for."""
+    return f"{name}/{scale}"
+
+
+class StatisticsTile(Tile):
+    """Tile whose moments are those of a scene."""
+
+    def __init__(
+        self,
+        statistics: SceneStatistics,
+        names: Mapping[nn.Module, str],
+        window: Window,
+        scene: tuple[int, int],
+    ) -> None:
+        super().__init__(window[:2], window[2:], scene, statistics.ground)
+        self.statistics, self.names = statistics, names
+
+    def moments(self, module: nn.Module, features: Tensor) -> Moments:
+        """Look up the moments of the scene."""
+        key = moments_key(self.names[module], self.scale(features))
+        found = self.statistics.moments.get(key)
+        if found is None or found.mean.shape[1] != features.shape[1]:
+            raise UserError(
+                f"the statistics of the scene lack those of {key} with {features.shape[1]} "
+                "channels: measure them with the same network, and not for the fast restoration."
+            )
+        mean, variance = found
+        return Moments(mean.to(features.device), variance.to(features.device))

@@ -1,0 +1,154 @@
+"""Restoration of scenes of any size, with memory bounded by the tile."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+
+from cloudkit.errors import UserError
+from cloudkit.memory import available_memory, free_memory, memory_error
+from thiefcloud.inference.measuring import Progress, measure_scene
+from thiefcloud.inference.restore import restore_and_detect
+from thiefcloud.inference.scene_statistics import SceneStatistics
+from thiefcloud.inference.tiles import Source, Target, Window, whole
+from thiefcloud.inference.windows import HALO, restore_window
+from thiefcloud.network.base import RemovalNetwork
+
+SMALLEST = 32  # side of a tile in pixels
+_LARGEST = 1024  # larger ones save little: the halo of 1024 pixels costs a third
+_PER_PIXEL = 1100  # bytes that a network takes
+_FRACTION = 0.5  # of the free memory that is used
+_STEP = 64  # tiles are multiples of it
+
+
+def restore_scene(
+    model: RemovalNetwork,
+    source: Source,
+    target: Target,
+    *,
+    tile: int | None = None,
+    statistics: SceneStatistics | None = None,
+    windows: Sequence[Window] | None = None,
+    fast: bool = False,
+    progress: Progress = lambda step, done, total: None,
+) -> None:
+    """Restore a scene tile by tile, equal to one pass over the whole.
+
+    Each pixel is written once. Results depend neither on the tiles nor on their order.
+
+    Args:
+        model: the network, on any device.
+        source: the scene.
+        target: what is written.
+        tile: side of the tiles in pixels. Default: `fitting_tile`.
+        statistics: those of the scene; see `measure_scene`. Default: measured, unless the scene is
+            one tile.
+        windows: what to restore, in this order: a part of the work, or what an interrupted run has
+            left of `tiles_of`. Default: all tiles.
+        fast: restore by the inversion alone, without the network behind it.
+        progress: called after each tile; the window is written then.
+
+    Raises:
+        ValueError: valid pixels are not in [0, 1].
+        UserError: a tile too small, statistics of another scene, or `fast` without an inversion.
+        RuntimeError, MemoryError: there is no memory even for the smallest tiles.
+    """
+    if fast and model.inversion is None:
+        raise UserError(
+            "fast restoration is that of the inversion, which this network lacks: leave it out."
+        )
+    if tile is None:
+        tile = fitting_tile(model, source)
+    if windows is None:
+        windows = tiles_of(source, tile)
+
+    # A scene that is one tile needs no statistics.
+    if statistics is None and not fast and list(windows) == [whole(source)]:
+        try:
+            _restore_whole(model, source, target)
+        except Exception as error:
+            if memory_error(error) is None:
+                raise
+        else:
+            progress("restoring", 1, 1)
+            return
+        free_memory()
+        tile = min(_LARGEST, max(source.height, source.width) // 2)
+
+    if statistics is None:
+        statistics = measure_scene(model, source, fast=fast, progress=progress)
+    for done, window in enumerate(windows, 1):
+        tile = _restore_within_memory(model, source, target, statistics, window, tile, fast=fast)
+        progress("restoring", done, len(windows))
+
+
+def tiles_of(source: Source, tile: int) -> list[Window]:
+    """Divide a scene into tiles.
+
+    Raises:
+        UserError: a tile too small.
+    """
+    if tile < SMALLEST:
+        raise UserError(f"tiles of {tile} pixels are too small, expected at least {SMALLEST}.")
+    return list(whole(source).tiles(tile))
+
+
+def fitting_tile(model: RemovalNetwork, source: Source) -> int:
+    """Return the side of the tiles that free memory allows; the whole scene if it fits."""
+    device = next(model.parameters()).device
+    pixels = _FRACTION * available_memory(device) / _PER_PIXEL
+    if source.height * source.width <= pixels:
+        return max(source.height, source.width, SMALLEST)
+
+    side = int(math.sqrt(pixels)) - 2 * HALO
+    return min(max(side // _STEP * _STEP, _STEP), _LARGEST)
+
+
+def _restore_whole(model: RemovalNetwork, source: Source, target: Target) -> None:
+    """Restore a scene in one pass."""
+    window = whole(source)
+    pixels, valid = source.read(window)
+    image = torch.where(valid, pixels, 0)
+    valid = image.any(0)
+
+    thickness = torch.zeros_like(image[:1])
+    if valid.any():
+        restored, found = restore_and_detect(model, image)
+        pixels = torch.where(valid, restored, pixels)
+        thickness = torch.where(valid, found, thickness)
+    target.write(window, pixels, thickness)
+
+
+def _restore_within_memory(
+    model: RemovalNetwork,
+    source: Source,
+    target: Target,
+    statistics: SceneStatistics,
+    window: Window,
+    tile: int,
+    *,
+    fast: bool,
+) -> int:
+    """Restore and write a window, in smaller tiles if memory runs out.
+
+    Returns:
+        The side of the tiles that fit.
+    """
+    for part in window.tiles(tile):
+        try:
+            restored = restore_window(model, source, statistics, part, fast=fast)
+        except Exception as error:
+            if memory_error(error) is None or tile // 2 < SMALLEST:
+                raise
+            restored = None
+        if restored is not None:
+            target.write(part, *restored)
+            continue
+
+        free_memory()  # after the error, and with it the memory of the failed work, is gone
+        tile = tile // 2
+        for smaller in part.tiles(tile):
+            tile = _restore_within_memory(
+                model, source, target, statistics, smaller, tile, fast=fast
+            )
+    return tile

@@ -1,0 +1,194 @@
+"""Windows of a scene, and what they are read from and written to."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple, Protocol, Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from cloudkit.imaging.padding import MARGIN, check_unit_images, lines_with_margin
+from scpm import FACTOR
+
+
+class Window(NamedTuple):
+    """Rectangle of a scene in pixels."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def between(cls, top: int, left: int, bottom: int, right: int) -> Self:
+        """Return the window between its edges; it is empty if they lie the wrong way round."""
+        return cls(top, left, max(bottom - top, 0), max(right - left, 0))
+
+    @property
+    def bottom(self) -> int:
+        """The first row behind it."""
+        return self.top + self.height
+
+    @property
+    def right(self) -> int:
+        """The first column behind it."""
+        return self.left + self.width
+
+    def of(self, pixels: Any, scale: int = 1, origin: tuple[int, int] = (0, 0)) -> Any:
+        """Return the part of an array (..., h, w) that the window shows.
+
+        Args:
+            pixels: the array.
+            scale: side of a pixel of the array; it must divide the edges of the window.
+            origin: row and column of the first pixel of the array.
+        """
+        top, left = (self.top - origin[0]) // scale, (self.left - origin[1]) // scale
+        return pixels[..., top : top + self.height // scale, left : left + self.width // scale]
+
+    def common(self, other: "Window") -> "Window":
+        """Return the part that two windows share."""
+        return Window.between(
+            max(self.top, other.top),
+            max(self.left, other.left),
+            min(self.bottom, other.bottom),
+            min(self.right, other.right),
+        )
+
+    def shifted(self, rows: int, columns: int) -> "Window":
+        """Move the window."""
+        return self._replace(top=self.top + rows, left=self.left + columns)
+
+    def grown(self, halo: int, multiple: int, size: tuple[int, int]) -> "Window":
+        """Add a halo, and further pixels to edges at multiples, within a scene of a size."""
+        return Window.between(
+            max((self.top - halo) // multiple * multiple, 0),
+            max((self.left - halo) // multiple * multiple, 0),
+            min(-(-(self.bottom + halo) // multiple) * multiple, size[0]),
+            min(-(-(self.right + halo) // multiple) * multiple, size[1]),
+        )
+
+    def tiles(self, side: int) -> Iterator["Window"]:
+        """Divide the window into squares of a side, smaller at the bottom and the right."""
+        for top in range(self.top, self.bottom, side):
+            for left in range(self.left, self.right, side):
+                yield self.common(Window(top, left, side, side))
+
+
+class Source(Protocol):
+    """Scene to read, a window at a time."""
+
+    @property
+    def bands(self) -> int:
+        """Number of bands."""
+
+    @property
+    def height(self) -> int:
+        """Number of rows."""
+
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+
+    def read(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Read a window.
+
+        Returns:
+            The pixels, (bands, h, w) in [0, 1], float32, and the valid ones among them, (h, w),
+            bool. Those that are 0 in all bands count as invalid, too.
+        """
+
+
+class Target(Protocol):
+    """Scene to write, each pixel once."""
+
+    def write(self, window: Window, pixels: Tensor, thickness: Tensor) -> None:
+        """Write the restored pixels (bands, h, w) and the thickness (1, h, w) of a window.
+
+        Invalid pixels come as they were read, with the thickness 0.
+        """
+
+
+class ArraySource:
+    """Scene in an array of NumPy, which may be mapped from a file.
+
+    Args:
+        array: (bands, H, W).
+        peak: the value that means 1.
+    """
+
+    def __init__(self, array: np.ndarray, peak: float = 1.0) -> None:
+        self.array, self.peak = array, peak
+        self.bands, self.height, self.width = array.shape
+
+    def read(self, window: Window) -> tuple[Tensor, Tensor]:
+        """Read a window; see `Source`."""
+        pixels = torch.from_numpy(window.of(self.array).astype(np.float32)) / self.peak
+        return pixels, pixels.any(0)
+
+
+class ArrayTarget:
+    """Arrays of NumPy to write, which may be mapped to files.
+
+    Args:
+        pixels: (bands, H, W), floating.
+        thickness: (1, H, W), floating, if it is wanted.
+    """
+
+    def __init__(self, pixels: np.ndarray, thickness: np.ndarray | None = None) -> None:
+        self.pixels, self.thickness = pixels, thickness
+
+    def write(self, window: Window, pixels: Tensor, thickness: Tensor) -> None:
+        """Write a window; see `Target`."""
+        window.of(self.pixels)[:] = pixels.numpy()
+        if self.thickness is not None:
+            window.of(self.thickness)[:] = thickness.numpy()
+
+
+def whole(source: Source) -> Window:
+    """Return the window of a whole scene."""
+    return Window(0, 0, source.height, source.width)
+
+
+def read_valid(source: Source, window: Window) -> tuple[Tensor, Tensor]:
+    """Read a window with 0 in all invalid pixels, and the valid ones.
+
+    Raises:
+        ValueError: valid pixels are not in [0, 1].
+    """
+    pixels, valid = source.read(window)
+    pixels = torch.where(valid, pixels, 0)
+    check_unit_images(pixels)
+    return pixels, pixels.any(0)
+
+
+class PaddedScene:
+    """Ground of a scene within the margin that a single pass over it would have.
+
+    Args:
+        source: the scene.
+        ground: what the borders enclose.
+    """
+
+    def __init__(self, source: Source, ground: Window) -> None:
+        self.source, self.ground = source, ground
+        self.rows = lines_with_margin(ground.height, FACTOR)
+        self.columns = lines_with_margin(ground.width, FACTOR)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width with the margin."""
+        return len(self.rows), len(self.columns)
+
+    def place(self, window: Window) -> Window:
+        """Return the place of a window of the source."""
+        return window.shifted(MARGIN - self.ground.top, MARGIN - self.ground.left)
+
+    def read(self, window: Window) -> Tensor:
+        """Read a window, (1, bands, h, w), with 0 in invalid pixels."""
+        rows = self.rows[window.top : window.bottom]
+        columns = self.columns[window.left : window.right]
+        top, left = int(rows.min()), int(columns.min())
+        shown = Window.between(top, left, int(rows.max()) + 1, int(columns.max()) + 1)
+
+        pixels, _ = read_valid(self.source, shown.shifted(self.ground.top, self.ground.left))
+        return pixels[:, rows - top][:, :, columns - left][None]
