@@ -43,7 +43,7 @@ class Borders(NamedTuple):
 class Lines(NamedTuple):
     """Image as lines that follow one another inwards from one of its edges."""
 
-    count: int
+    number: int
     length: int
     read: Callable[[int, int], Tensor]
     """Function of the first line and the one behind the last, which returns (C, lines, length)."""
@@ -96,8 +96,8 @@ def find_borders_of(height: int, width: int, read: Callable[[Window], Tensor]) -
 
 def _width(lines: Lines) -> int:
     """Return the width of the border at the edge where the lines begin."""
-    limit = int(_WIDEST * lines.count)
-    total = min(limit + _NARROW + _BEHIND, lines.count)
+    limit = int(_WIDEST * lines.number)
+    total = min(limit + _NARROW + _BEHIND, lines.number)
     if total < _SHORTEST or lines.length < _SHORTEST:
         return 0
 

@@ -14,11 +14,16 @@ import torch
 from torch import Tensor, nn
 
 from cloudkit.imaging.padding import inference
-from scpm import Moments, Prior, Tile, on_tile
+from scpm import FACTOR, Moments, Prior, Tile, on_tile
 from thiefcloud.inference.borders import Borders, find_borders_of
-from thiefcloud.inference.scene_statistics import SceneStatistics, module_names, moments_key
-from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid, whole
-from thiefcloud.inference.windows import neighbourhood, prepare
+from thiefcloud.inference.scene_statistics import (
+    HALOS,
+    SceneStatistics,
+    module_names,
+    moments_key,
+)
+from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
+from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.statistics import pixel_statistics, sampling_step
 
@@ -26,6 +31,8 @@ Progress = Callable[[str, int, int], object]  # name of the step, tiles done, ti
 _TILE = 512  # pixels; the same for every memory, lest a result depend on it
 _MOST = 16  # tiles; scenes of up to 2048 pixels a side have no more
 _READ = 1024  # side of the windows of the pass over the pixels alone
+_PROBE = 64  # side of the window that halos are tried for
+_NEGLIGIBLE = 1e-6  # difference of inverted images; the prior beside it may add twice as much
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -156,28 +163,67 @@ class _Measuring:
     ) -> SceneStatistics:
         """Measure in rounds until nothing is left."""
         cores = spread(list(Window(0, 0, *self.scene.size).tiles(tile)), most)
-        parts_of = self._prior
-        for step in range(10**6):
-            for done, core in enumerate(cores, 1):
-                parts_of(core)
-                progress(f"statistics, round {step + 1}", done, len(cores))
+        self._measure_round(self._prior, cores, progress, "statistics of the prior")
+        if self.model.inversion is not None:
+            self.statistics = replace(self.statistics, halo=self._needed_halo(cores))
 
-            measured = {key: pooled.moments() for key, pooled in self.pooled.items()}
-            self.known |= measured
-            self.statistics = replace(self.statistics, moments=dict(self.known))
-            if step > 0 and not measured or fast:
-                break
-            self.pooled, self.stops = {}, {}
-            parts_of = self._gated_parts
+        number, more = 1, not fast
+        while more:
+            step = f"statistics of the network, round {number}"
+            more = self._measure_round(self._gated_parts, cores, progress, step)
+            number += 1
         return self.statistics
 
+    def _measure_round(
+        self, parts_of: Callable[[Window], None], cores: list[Window], progress: Progress, step: str
+    ) -> bool:
+        """Measure all statistics whose inputs are known. Return whether there were any."""
+        self.pooled, self.stops = {}, {}
+        for done, core in enumerate(cores, 1):
+            parts_of(core)
+            progress(step, done, len(cores))
+
+        for key, pooled in self.pooled.items():
+            self.known[key] = pooled.moments()
+        self.statistics = replace(self.statistics, moments=dict(self.known))
+        return bool(self.pooled)
+
     def _prior(self, core: Window) -> None:
-        wide, _ = neighbourhood(core, self.scene)
+        wide = core.grown(HALOS[0], COARSEST, self.scene.size)
         cloudy = self.scene.read(wide).to(next(self.model.parameters()))
         self._measure(self.model.prior, cloudy, core, wide)
 
+    def _needed_halo(self, cores: list[Window]) -> int:
+        """Find the halo that the inversion needs with these weights, on one window of the scene."""
+        core = cores[len(cores) // 2]
+        row, column = core.top + core.height // 2, core.left + core.width // 2
+        row, column = row // FACTOR * FACTOR, column // FACTOR * FACTOR
+        probe = core.common(Window(row, column, _PROBE, _PROBE))
+        widest = probe.grown(HALOS[-1], COARSEST, self.scene.size)
+        cloudy = self.scene.read(widest).to(next(self.model.parameters()))
+        of_image = self.statistics.image
+        assert of_image is not None
+
+        with on_tile(self.statistics.tile(self.model, widest, self.scene)):
+            prior = self.model.prior(cloudy)
+
+        expected = None
+        for halo in reversed(HALOS):
+            window = probe.grown(halo, COARSEST, self.scene.size)
+            part = window.of(cloudy, origin=widest[:2])
+            with on_tile(self.statistics.tile(self.model, window, self.scene)):
+                inverted = self.model.invert(
+                    part, crop_prior(prior, window, widest), of_image.to(cloudy.device)
+                )
+            found = probe.of(inverted, origin=window[:2])
+            if expected is None:
+                expected = found
+            elif (found - expected).abs().max() > _NEGLIGIBLE:
+                return HALOS[HALOS.index(halo) + 1]
+        return HALOS[0]
+
     def _gated_parts(self, core: Window) -> None:
-        _, near = neighbourhood(core, self.scene)
+        near = core.grown(NETWORK_HALO, FACTOR, self.scene.size)
         image, prior = self.prepared.get(core) or prepare(
             self.model, self.scene, self.statistics, core
         )

@@ -1,4 +1,4 @@
-"""Statistics of a scene: all that its tiles must share for their results to be those of one pass."""
+"""Statistics of a scene: all that tiles share to give the result of one pass over the whole."""
 
 import json
 from collections.abc import Mapping
@@ -8,7 +8,6 @@ from typing import Self
 
 import safetensors
 import safetensors.torch
-import torch
 from torch import Tensor, nn
 
 from cloudkit.errors import UserError
@@ -18,6 +17,9 @@ from thiefcloud.inference.borders import Borders
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
 
+# Pixels around a window that prior and inversion may have to see. The first is enough for a
+# prior, the last is the range of the inversion. `measure_scene` finds what weights need.
+HALOS = (128, 160, 192, 256, 320)
 _FORMAT = "1"  # of the files
 
 
@@ -35,6 +37,8 @@ class SceneStatistics:
     """(1, bands, 9): `image_statistics`, for the inversion if there is one."""
     moments: Mapping[str, Moments]
     """Moments of the maps that gates and attention see, by `moments_key`."""
+    halo: int = HALOS[0]
+    """Pixels around a window that prior and inversion must see."""
 
     @property
     def inside(self) -> Window:
@@ -68,6 +72,7 @@ class SceneStatistics:
             "format": _FORMAT,
             "size": json.dumps(self.size),
             "borders": json.dumps(self.borders),
+            "halo": json.dumps(self.halo),
         }
         content = safetensors.torch.save(tensors, about)
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
@@ -91,9 +96,14 @@ class SceneStatistics:
                 if name.startswith("mean/"):
                     key = name.removeprefix("mean/")
                     moments[key] = Moments(tensors[name], tensors[f"variance/{key}"])
-            height, width = json.loads(about["size"])
-            borders = Borders(*json.loads(about["borders"]))
-            return cls((height, width), borders, tensors["ground"], tensors.get("image"), moments)
+            return cls(
+                tuple(json.loads(about["size"])),
+                Borders(*json.loads(about["borders"])),
+                tensors["ground"],
+                tensors.get("image"),
+                moments,
+                json.loads(about["halo"]),
+            )
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} holds no statistics of a scene ({error}): remove it to measure them anew."

@@ -9,9 +9,9 @@ from cloudkit.errors import UserError
 from cloudkit.memory import available_memory, free_memory, memory_error
 from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
-from thiefcloud.inference.scene_statistics import SceneStatistics
+from thiefcloud.inference.scene_statistics import HALOS, SceneStatistics
 from thiefcloud.inference.tiles import Source, Target, Window, whole
-from thiefcloud.inference.windows import HALO, restore_window
+from thiefcloud.inference.windows import restore_window
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
@@ -100,7 +100,7 @@ def fitting_tile(model: RemovalNetwork, source: Source) -> int:
     if source.height * source.width <= pixels:
         return max(source.height, source.width, SMALLEST)
 
-    side = int(math.sqrt(pixels)) - 2 * HALO
+    side = int(math.sqrt(pixels)) - 2 * HALOS[0]
     return min(max(side // _STEP * _STEP, _STEP), _LARGEST)
 
 

@@ -6,14 +6,11 @@ from torch import Tensor
 from cloudkit.imaging.padding import inference
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.scene_statistics import SceneStatistics
-from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
+from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
 
-# Pixels around a window that prior and inversion see, and those that the network behind sees. With
-# them the released networks are 4e-6 from one pass over the whole, with 96 and 64 1e-5.
-HALO = 128
-NETWORK_HALO = 64
-_COARSEST = 32  # pixels in a cell of the inversion's coarsest level
+NETWORK_HALO = 64  # pixels around a window that the network behind the inversion sees
+COARSEST = 32  # pixels in a cell of the inversion's coarsest level
 
 
 def restore_window(
@@ -70,7 +67,7 @@ def _restore_inside(
     """Restore a window of a padded scene."""
     with inference(model):
         image, prior = prepare(model, scene, statistics, core)
-        _, near = neighbourhood(core, scene)
+        near = core.grown(NETWORK_HALO, FACTOR, scene.size)
         restored = image
         if not fast:
             with on_tile(statistics.tile(model, near, scene)):
@@ -82,19 +79,15 @@ def _restore_inside(
     return outputs[0], outputs[1]
 
 
-def neighbourhood(core: Window, scene: PaddedScene) -> tuple[Window, Window]:
-    """Return what prior and inversion see for a window, and what the network behind sees."""
-    return (
-        core.grown(HALO, _COARSEST, scene.size),
-        core.grown(NETWORK_HALO, FACTOR, scene.size),
-    )
-
-
 def prepare(
     model: RemovalNetwork, scene: PaddedScene, statistics: SceneStatistics, core: Window
 ) -> tuple[Tensor, Prior]:
-    """Compute the inputs of the network behind the inversion: the inverted image and the prior."""
-    wide, near = neighbourhood(core, scene)
+    """Compute the inputs of the network behind the inversion: the inverted image and the prior.
+
+    They show the window and `NETWORK_HALO` around it.
+    """
+    wide = core.grown(statistics.halo, COARSEST, scene.size)
+    near = core.grown(NETWORK_HALO, FACTOR, scene.size)
     cloudy = scene.read(wide).to(next(model.parameters()))
     of_image = statistics.image
     if of_image is not None:
@@ -104,8 +97,13 @@ def prepare(
         prior = model.prior(cloudy)
         image = model.invert(cloudy, prior, of_image)
 
-    maps = [image, *prior]
-    for index, one in enumerate(maps):
-        scale = wide.height // one.shape[-2]
-        maps[index] = near.of(one, scale, wide[:2]).clone()  # lets go of the halo
-    return maps[0], Prior(*maps[1:])
+    return near.of(image, origin=wide[:2]).clone(), crop_prior(prior, near, wide)
+
+
+def crop_prior(prior: Prior, window: Window, within: Window) -> Prior:
+    """Crop the outputs of the prior from one window to another."""
+    maps = []
+    for one in prior:
+        scale = within.height // one.shape[-2]
+        maps.append(window.of(one, scale, within[:2]).clone())  # lets go of the rest
+    return Prior(*maps)

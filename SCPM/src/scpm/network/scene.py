@@ -89,7 +89,10 @@ def double_between_corners(features: Tensor) -> Tensor:
 
 
 def _double_axis(features: Tensor, axis: int, first: int, whole: int) -> Tensor:
-    """Upsample an axis that begins at `first` of `whole` places. Coordinates are rounded as torch's."""
+    """Upsample an axis that begins at `first` of `whole` places.
+
+    Coordinates are rounded as those of `F.interpolate`.
+    """
     size = features.shape[axis]
     step = torch.tensor(whole - 1, dtype=torch.float32) / (2 * whole - 1)
     place = step * torch.arange(2 * first, 2 * (first + size), dtype=torch.float32)
