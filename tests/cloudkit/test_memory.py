@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from cloudkit.memory import keep_freed_memory, ordered_to_restore, ordered_to_train, send
+from cloudkit import memory
+from cloudkit.memory import (
+    available_memory,
+    keep_freed_memory,
+    ordered_to_restore,
+    ordered_to_train,
+    send,
+)
 
 
 def network() -> nn.Sequential:
@@ -62,3 +69,23 @@ def test_other_systems_are_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_send_copies_the_values() -> None:
     tensor = torch.arange(5)
     assert torch.equal(send(tensor, torch.device("cpu")), tensor)
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    2000 kB\n"}, 2000 * 1024),
+        ({"/sys/fs/cgroup/memory.max": "900\n", "/sys/fs/cgroup/memory.current": "400\n"}, 500),
+        ({"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "4\n"}, 2**32),
+        ({}, 2**32),
+    ],
+)
+def test_the_tightest_limit_of_memory_counts(
+    monkeypatch: pytest.MonkeyPatch, files: dict[str, str], expected: int
+) -> None:
+    monkeypatch.setattr(memory, "_text", lambda path: files.get(path, ""))
+    assert available_memory(torch.device("cpu")) == expected
+
+
+def test_this_system_tells_its_memory() -> None:
+    assert available_memory(torch.device("cpu")) > 2**24

@@ -64,6 +64,16 @@ def test_ground_is_no_border() -> None:
         assert not any(find_borders(image))
 
 
+@pytest.mark.parametrize("strip", [1, 5])
+def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, strip: int) -> None:
+    widths = [Borders(4, 30, 0, 9), Borders(0, 0, 12, 12), Borders(0, 0, 0, 0)]
+    images = [as_jpeg(framed(ground(), 0.4, each), 75) for each in widths]
+    expected = [find_borders(image) for image in images]
+    assert any(expected[0])
+    monkeypatch.setattr("thiefcloud.inference.borders._STRIP", strip)
+    assert [find_borders(image) for image in images] == expected
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (7, 7), (8, 3)])
 def test_small_images_have_no_borders(size: tuple[int, int]) -> None:
     assert not any(find_borders(torch.rand(3, *size)))

@@ -1,0 +1,73 @@
+"""A window of a scene is restored as one pass over the whole restores it."""
+
+import pytest
+import torch
+
+from scpm import SCPM
+from tests.thiefcloud.inference.scenes import scene, with_random_residual
+from tests.thiefcloud.network.inversions import randomised
+from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, UNet, restore, restore_and_detect
+from thiefcloud.inference.measuring import measure_scene
+from thiefcloud.inference.tiles import ArraySource, Window
+from thiefcloud.inference.windows import restore_window
+
+# At corners, across the edges of measured tiles, of odd sizes.
+WINDOWS = [Window(0, 0, 40, 40), Window(57, 131, 33, 71), Window(137, 211, 46, 52)]
+
+
+def of_the_paper() -> ThiefCloud:
+    """A network without inversion: its gates decide all."""
+    torch.manual_seed(1)
+    return ThiefCloud(SCPM(sampling="official")).eval()
+
+
+def far_seeing() -> UNet:
+    """A network whose inversion needs a wide halo."""
+    model = UNet(residual=True, inversion=True).eval()
+    model.inversion = randomised()
+    return model
+
+
+@pytest.mark.parametrize("build", [with_random_residual, of_the_paper, far_seeing])
+def test_any_window_is_that_of_one_pass(build: type[RemovalNetwork]) -> None:
+    model = build()
+    image = scene(183, 263)
+    source = ArraySource(image.numpy())
+    expected = restore_and_detect(model, image)
+
+    statistics = measure_scene(model, source, tile=128)
+    for window in WINDOWS:
+        found = restore_window(model, source, statistics, window)
+        valid = window.of(image).any(0)
+        for one, other, tolerance in zip(found, expected, (1e-5, 1e-3), strict=True):
+            difference = (one - window.of(other)).abs() * valid
+            assert difference.max() < tolerance
+
+
+def test_a_tile_by_itself_differs() -> None:
+    """Otherwise the test above would show nothing."""
+    model, image = with_random_residual(), scene(183, 263)
+    window = WINDOWS[1]
+    difference = restore(model, window.of(image)) - window.of(restore(model, image))
+    assert difference.abs().max() > 1e-2
+
+
+def test_fast_restoration_is_the_inversion_alone() -> None:
+    torch.manual_seed(2)
+    model = ThiefCloud(NoPrior(), residual=True, inversion=True).eval()  # behind it comes nothing
+    model.inversion = randomised()
+    image = scene(90, 110)
+    source = ArraySource(image.numpy())
+
+    statistics = measure_scene(model, source, tile=64, fast=True)
+    found, _ = restore_window(model, source, statistics, Window(20, 30, 50, 60), fast=True)
+    expected = Window(20, 30, 50, 60).of(restore(model, image))
+    valid = Window(20, 30, 50, 60).of(image).any(0)
+    torch.testing.assert_close(found * valid, expected * valid, rtol=0, atol=1e-5)
+    assert not torch.allclose(found, Window(20, 30, 50, 60).of(image), atol=0.05)
+
+
+def test_halos_grow_with_the_range_of_the_inversion() -> None:
+    source = ArraySource(scene(500, 90).numpy())
+    assert measure_scene(UNet(residual=True, inversion=True), source, fast=True).halo == 128
+    assert measure_scene(far_seeing(), source, fast=True).halo > 128
