@@ -105,6 +105,8 @@ def fill(images: Tensor, valid: Tensor, mean: Tensor | None = None) -> Tensor:
         mean: (N, bands, 1, 1), that of the scene if the images are parts of one.
     """
     if mean is None:
-        total = torch.where(valid, images, 0).sum((2, 3), keepdim=True)
-        mean = total / valid.sum((2, 3), keepdim=True).clamp_min(1)
+        # Rounded sums would show: the deviation within even cells depends on the last bits.
+        dtype = torch.float32 if images.device.type == "mps" else torch.float64
+        total = torch.where(valid, images, 0).sum((2, 3), keepdim=True, dtype=dtype)
+        mean = (total / valid.sum((2, 3), keepdim=True).clamp_min(1)).to(images)
     return torch.where(valid, images, mean)

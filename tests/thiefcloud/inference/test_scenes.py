@@ -181,7 +181,7 @@ def test_other_files_hold_no_statistics(tmp_path: Path, content: bytes) -> None:
 
 
 def test_statistics_of_tiles_are_those_of_the_whole() -> None:
-    model, source = with_random_residual(), ArraySource(scene(150, 170).numpy())
+    model, source = with_random_residual(), ArraySource(scene(90, 100).numpy())
     tiles, one = measure_scene(model, source, tile=64), measure_scene(model, source, tile=512)
     assert len(one.moments) == 43  # three maps of the attention, four gates in each of ten AFEs
     torch.testing.assert_close(tiles.moments, one.moments, rtol=1e-3, atol=1e-5)
