@@ -1,9 +1,11 @@
 """ThiefCloud, the thin cloud removal network guided by a cloud prior."""
 
 from thiefcloud.baselines.unet import UNet
+from thiefcloud.inference.measuring import measure_scene
 from thiefcloud.inference.onnx_network import OnnxNetwork, load_onnx
 from thiefcloud.inference.released import Weights
 from thiefcloud.inference.restore import restore, restore_and_detect
+from thiefcloud.inference.scenes import restore_scene
 from thiefcloud.inference.weights import load, load_official
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration, Restorer
 from thiefcloud.network.model import ThiefCloud
@@ -20,6 +22,8 @@ __all__ = [
     "load",
     "load_official",
     "load_onnx",
+    "measure_scene",
     "restore",
     "restore_and_detect",
+    "restore_scene",
 ]

@@ -32,7 +32,7 @@ _TILE = 512  # pixels; the same for every memory, lest a result depend on it
 _MOST = 16  # tiles; scenes of up to 2048 pixels a side have no more
 _READ = 1024  # side of the windows of the pass over the pixels alone
 _PROBE = 64  # side of the window that halos are tried for
-_NEGLIGIBLE = 1e-6  # difference of inverted images; the prior beside it may add twice as much
+_NEGLIGIBLE = 5e-7  # difference of inverted images; elsewhere it may be ten times larger
 _GOLDEN = (math.sqrt(5) - 1) / 2
 
 
@@ -165,7 +165,9 @@ class _Measuring:
         cores = spread(list(Window(0, 0, *self.scene.size).tiles(tile)), most)
         self._measure_round(self._prior, cores, progress, "statistics of the prior")
         if self.model.inversion is not None:
-            self.statistics = replace(self.statistics, halo=self._needed_halo(cores))
+            for core in {cores[0], cores[len(cores) // 2], cores[-1]}:
+                halo = max(self._needed_halo(core), self.statistics.halo)
+                self.statistics = replace(self.statistics, halo=halo)
 
         number, more = 1, not fast
         while more:
@@ -193,9 +195,8 @@ class _Measuring:
         cloudy = self.scene.read(wide).to(next(self.model.parameters()))
         self._measure(self.model.prior, cloudy, core, wide)
 
-    def _needed_halo(self, cores: list[Window]) -> int:
-        """Find the halo that the inversion needs with these weights, on one window of the scene."""
-        core = cores[len(cores) // 2]
+    def _needed_halo(self, core: Window) -> int:
+        """Find the halo that the inversion needs with these weights, amid a tile."""
         row, column = core.top + core.height // 2, core.left + core.width // 2
         row, column = row // FACTOR * FACTOR, column // FACTOR * FACTOR
         probe = core.common(Window(row, column, _PROBE, _PROBE))
