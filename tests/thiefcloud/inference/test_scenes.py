@@ -17,6 +17,7 @@ from thiefcloud.inference.measuring import measure_scene, spread
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.scenes import fitting_tile, restore_scene, tiles_of
 from thiefcloud.inference.tiles import ArraySource, ArrayTarget, Window
+from thiefcloud.inference.windows import restore_window
 
 
 class Counting(ArrayTarget):
@@ -126,7 +127,7 @@ def test_tiles_become_smaller_if_memory_runs_out(monkeypatch: pytest.MonkeyPatch
     expected, found = counting(source), counting(source)
     restore_scene(Blur(), source, expected, tile=128, statistics=statistics)
 
-    original, sides = scenes.restore_window, []
+    original, sides = restore_window, []
 
     def limited(*arguments: object, **named: object) -> object:
         window = arguments[3]

@@ -1,5 +1,7 @@
 """A window of a scene is restored as one pass over the whole restores it."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 
@@ -29,7 +31,7 @@ def far_seeing() -> UNet:
 
 
 @pytest.mark.parametrize("build", [with_random_residual, of_the_paper, far_seeing])
-def test_any_window_is_that_of_one_pass(build: type[RemovalNetwork]) -> None:
+def test_any_window_is_that_of_one_pass(build: Callable[[], RemovalNetwork]) -> None:
     model = build()
     image = scene(183, 263)
     source = ArraySource(image.numpy())
