@@ -68,27 +68,29 @@ def measure_scene(
 
     nothing = torch.empty(0)
     start = SceneStatistics((source.height, source.width), borders, nothing, None, {})
-    ground, image = _measure_pixels(source, start.inside, progress)
+    scene = PaddedScene(source, start.inside, filters=model.reads_statistics)
+    ground, image = _measure_pixels(scene, progress)
     start = replace(start, ground=ground, image=None if model.inversion is None else image)
 
     with inference(model):
-        measuring = _Measuring(model, PaddedScene(source, start.inside), start)
+        measuring = _Measuring(model, scene, start)
         return measuring.run(tile, most, fast=fast, progress=progress)
 
 
-def _measure_pixels(source: Source, inside: Window, progress: Progress) -> tuple[Tensor, Tensor]:
+def _measure_pixels(scene: PaddedScene, progress: Progress) -> tuple[Tensor, Tensor]:
     """Read a scene once, and return `ground` and `image` of its statistics."""
-    padded = PaddedScene(source, inside)
-    shown = torch.bincount(padded.rows).double(), torch.bincount(padded.columns).double()
-    total, count = torch.zeros(source.bands).double(), torch.tensor(0.0).double()
+    inside, bands = scene.ground, scene.source.bands
+    shown = torch.bincount(scene.rows).double(), torch.bincount(scene.columns).double()
+    total, count = torch.zeros(bands).double(), torch.tensor(0.0).double()
     total_shown, count_shown = total.clone(), count.clone()
 
     step = sampling_step(inside.height, inside.width)
-    sampled = torch.zeros(source.bands, -(-inside.height // step), -(-inside.width // step))
+    sampled = torch.zeros(bands, -(-inside.height // step), -(-inside.width // step))
 
     windows = list(Window(0, 0, inside.height, inside.width).tiles(_READ))
     for done, window in enumerate(windows, 1):
-        pixels, valid = read_valid(source, window.shifted(inside.top, inside.left))
+        pixels = scene.read_ground(window)
+        valid = pixels.any(0)
         total += pixels.double().sum((1, 2))
         count += valid.sum()
 

@@ -54,7 +54,7 @@ class SceneStatistics:
                 f"its statistics are for {self.ground.shape[1]} of {self.size[0]}x{self.size[1]}: "
                 "measure them anew."
             )
-        return PaddedScene(source, self.inside)
+        return PaddedScene(source, self.inside, filters=self.image is not None)
 
     def tile(self, model: RemovalNetwork, window: Window, scene: PaddedScene) -> "StatisticsTile":
         """Return a tile for a network to compute, at a window of the padded scene."""

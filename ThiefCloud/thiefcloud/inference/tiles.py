@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cloudkit.imaging.padding import MARGIN, check_unit_images, lines_with_margin
 from scpm import FACTOR
+from thiefcloud.inference.impulses import without_impulses
 
 
 class Window(NamedTuple):
@@ -167,10 +168,11 @@ class PaddedScene:
     Args:
         source: the scene.
         ground: what the borders enclose.
+        filters: replace single odd pixels, as `without_impulses` does in the whole ground.
     """
 
-    def __init__(self, source: Source, ground: Window) -> None:
-        self.source, self.ground = source, ground
+    def __init__(self, source: Source, ground: Window, *, filters: bool) -> None:
+        self.source, self.ground, self.filters = source, ground, filters
         self.rows = lines_with_margin(ground.height, FACTOR)
         self.columns = lines_with_margin(ground.width, FACTOR)
 
@@ -183,12 +185,27 @@ class PaddedScene:
         """Return the place of a window of the source."""
         return window.shifted(MARGIN - self.ground.top, MARGIN - self.ground.left)
 
+    def read_ground(self, window: Window) -> Tensor:
+        """Read a window of the ground, (bands, h, w), with 0 in invalid pixels.
+
+        Raises:
+            ValueError: valid pixels are not in [0, 1].
+        """
+        near = window
+        if self.filters:
+            near = window.grown(1, 1, (self.ground.height, self.ground.width))
+        pixels, _ = read_valid(self.source, near.shifted(self.ground.top, self.ground.left))
+        if self.filters:
+            filtered = without_impulses(pixels[None])[0]
+            pixels = window.of(filtered, origin=near[:2])
+        return pixels
+
     def read(self, window: Window) -> Tensor:
-        """Read a window, (1, bands, h, w), with 0 in invalid pixels."""
+        """Read a window of the padded scene, (1, bands, h, w), with 0 in invalid pixels."""
         rows = self.rows[window.top : window.bottom]
         columns = self.columns[window.left : window.right]
         top, left = int(rows.min()), int(columns.min())
         shown = Window.between(top, left, int(rows.max()) + 1, int(columns.max()) + 1)
 
-        pixels, _ = read_valid(self.source, shown.shifted(self.ground.top, self.ground.left))
+        pixels = self.read_ground(shown)
         return pixels[:, rows - top][:, :, columns - left][None]

@@ -49,8 +49,14 @@ def restore_window(
     if not valid_inside.any():
         return pixels, thickness
 
-    found = _restore_inside(model, scene, statistics, scene.place(inside), fast=fast)
-    for target, result in zip((pixels, thickness), found, strict=True):
+    core = scene.place(inside)
+    restored, found = _restore_inside(model, scene, statistics, core, fast=fast)
+    if scene.filters:  # an odd pixel changes as those around it do
+        given = torch.where(valid_inside, inside.of(pixels, origin=window[:2]), 0)
+        restored = restored.to(given) + (given - scene.read(core)[0])
+
+    results = restored.clamp(0, 1), found.clamp(0, 1)
+    for target, result in zip((pixels, thickness), results, strict=True):
         part = inside.of(target, origin=window[:2])
         part.copy_(torch.where(valid_inside, result.to(part), part))
     return pixels, thickness
@@ -64,7 +70,7 @@ def _restore_inside(
     *,
     fast: bool,
 ) -> tuple[Tensor, Tensor]:
-    """Restore a window of a padded scene."""
+    """Restore a window of a padded scene, and return it and its thickness, raw."""
     with inference(model):
         image, prior = prepare(model, scene, statistics, core)
         near = core.grown(NETWORK_HALO, FACTOR, scene.size)
@@ -75,7 +81,7 @@ def _restore_inside(
 
     outputs = []
     for output in (restored, prior.thickness):
-        outputs.append(core.of(output[0], origin=near[:2]).clamp(0, 1).clone())
+        outputs.append(core.of(output[0], origin=near[:2]).clone())
     return outputs[0], outputs[1]
 
 

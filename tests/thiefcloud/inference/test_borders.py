@@ -67,7 +67,7 @@ def test_ground_is_no_border() -> None:
 @pytest.mark.parametrize("strip", [1, 5])
 def test_strips_change_nothing(monkeypatch: pytest.MonkeyPatch, strip: int) -> None:
     widths = [Borders(4, 30, 0, 9), Borders(0, 0, 12, 12), Borders(0, 0, 0, 0)]
-    images = [as_jpeg(framed(ground(), 0.4, each), 75) for each in widths]
+    images = [as_jpeg(framed(land(), 0.4, each), 75) for each in widths]
     expected = [find_borders(image) for image in images]
     assert any(expected[0])
     monkeypatch.setattr("thiefcloud.inference.borders._STRIP", strip)

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from scpm import SCPM
+from tests.helpers import noise
 from tests.thiefcloud.inference.scenes import scene, with_random_residual
 from tests.thiefcloud.network.inversions import randomised
 from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, UNet, restore, restore_and_detect
@@ -44,6 +45,24 @@ def test_any_window_is_that_of_one_pass(build: Callable[[], RemovalNetwork]) -> 
         for one, other, tolerance in zip(found, expected, (1e-5, 1e-3), strict=True):
             difference = (one - window.of(other)).abs() * valid
             assert difference.max() < tolerance
+
+
+@pytest.mark.parametrize("build", [with_random_residual, of_the_paper])
+def test_odd_pixels_are_replaced_as_in_one_pass(build: Callable[[], RemovalNetwork]) -> None:
+    model = build()
+    image = scene(183, 263)
+    image[:, 100:103, 100:103], image[:, 101, 101] = 0.5, 0  # without data among the ground
+    odd = noise(3, height=183, width=263)
+    image = torch.where((odd[:1] < 0.01) & image.any(0), (odd > 0.5).float(), image)
+    image[:, :, :20] = 0.9  # a border, where the margin of the filter ends
+    source = ArraySource(image.numpy())
+    expected = restore(model, image)
+
+    statistics = measure_scene(model, source, tile=128)
+    for window in [*WINDOWS, Window(0, 15, 50, 60)]:
+        found, _ = restore_window(model, source, statistics, window)
+        difference = (found - window.of(expected)).abs() * window.of(image).any(0)
+        assert difference.max() < 1e-5
 
 
 def test_a_tile_by_itself_differs() -> None:
