@@ -61,7 +61,7 @@ def measure_scene(
         ValueError: valid pixels are not in [0, 1].
     """
     borders = Borders(0, 0, 0, 0)
-    if model.inversion is not None:
+    if model.reads_statistics:
         borders = find_borders_of(
             source.height, source.width, lambda window: read_valid(source, window)[0]
         )
@@ -70,7 +70,7 @@ def measure_scene(
     start = SceneStatistics((source.height, source.width), borders, nothing, None, {})
     scene = PaddedScene(source, start.inside, filters=model.reads_statistics)
     ground, image = _measure_pixels(scene, progress)
-    start = replace(start, ground=ground, image=None if model.inversion is None else image)
+    start = replace(start, ground=ground, image=image if model.reads_statistics else None)
 
     with inference(model):
         measuring = _Measuring(model, scene, start)

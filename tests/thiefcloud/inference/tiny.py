@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scpm import DeformConv2d, check_input
+from scpm import DeformConv2d, Prior, check_input
 from scpm.network.simam import SimAM
 from thiefcloud import NoPrior, RemovalNetwork, Restoration
 from thiefcloud.network.afe import AFE
@@ -32,6 +32,9 @@ class Even(RemovalNetwork):
     ) -> Restoration:
         assert statistics is not None
         return Restoration(cloudy - statistics[:, :, 3, None, None], None, None, cloudy[:, :1])
+
+    def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
+        raise NotImplementedError("forward does all")
 
 
 class Tiny(Even):
