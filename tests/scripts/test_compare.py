@@ -43,7 +43,7 @@ def test_mistakes_are_one_line(
             [*results, "--protocol", "sui"],
             "no file has scores under the protocol sui; run test.py with --protocol sui",
         ),
-        ([tmp_path / "absent.json"], "absent.json cannot be read"),
+        ([tmp_path / "absent.json"], "absent.json does not exist"),
         ([results[0], results[0]], "second file with the method nothing"),
     ):
         assert run_script(COMPARE, *arguments) == 2

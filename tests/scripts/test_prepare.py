@@ -124,7 +124,7 @@ def test_audit_gives_status_0_or_1(tmp_path: Path, capsys: pytest.CaptureFixture
         ),
         (
             ["verify", "rice1", "--root", "."],
-            ["no rice1 in", "RICE1/{cloud,label}", "data/README.md"],
+            ["no rice1 in", "RICE1/{cloud,label}", "data/prepare.py get rice1"],
         ),
         (["verify", "folder", "--root", "absent"], ["absent is no folder"]),
         (
