@@ -3,70 +3,26 @@
 import os
 import random
 import signal
-import struct
 import subprocess
 import sys
 import time
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
-import tifffile
 import torch
 
 import thiefcloud
-from cloudkit.folders import FolderLock
-from cloudkit.imaging.images import write_image
 from tests.helpers import (
     EXTRACT,
     PREDICT,
     SIMULATE,
-    TEST,
     TEST_CD,
     assert_one_error,
-    noise,
     run_script,
     write_images,
     write_pairs,
-    write_thickness_pairs,
 )
-
-HOSTILE = [
-    "broken link.png",
-    "claims to be huge.png",
-    "cut off.png",
-    "empty.jpg",
-    "folder.png",
-    "infinite.tif",
-    "link to itself.tif",
-    "lost folder",
-    "thirteen bands.tif",
-    "words.png",
-]
-
-
-def write_hostile(folder: Path) -> None:
-    """Write an image of each kind in `HOSTILE`, which no reader takes."""
-    for name in ("broken link.png", "lost folder"):
-        (folder / name).symlink_to(folder / "absent")
-    (folder / "link to itself.tif").symlink_to(folder / "link to itself.tif")
-    (folder / "folder.png").mkdir()
-    (folder / "folder.png" / "notes.txt").write_text("no image")
-    (folder / "empty.jpg").touch()
-    (folder / "words.png").write_text("no image")
-
-    write_image(folder / "cut off.png", noise())
-    content = (folder / "cut off.png").read_bytes()
-    (folder / "cut off.png").write_bytes(content[: len(content) // 2])
-    header = b"IHDR" + struct.pack(">2I5B", 2**30, 2**30, 8, 2, 0, 0, 0)
-    chunk = struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
-    (folder / "claims to be huge.png").write_bytes(content[:8] + chunk + content[33:])
-
-    write_image(folder / "thirteen bands.tif", noise(bands=13))
-    pixels = np.full((16, 16, 3), 0.5, np.float32)
-    pixels[3, 4] = np.inf
-    tifffile.imwrite(folder / "infinite.tif", pixels, photometric="rgb")
+from tests.scripts.hostile import HOSTILE, assert_named, contents, write_hostile
 
 
 @pytest.fixture
@@ -85,20 +41,6 @@ def fifty(tmp_path: Path) -> Path:
     write_images(folder, ["pixel.png"], height=1, width=1)
     write_hostile(folder)
     return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    files = [path for path in folder.rglob("*") if path.is_file()]
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
-
-
-def assert_named(shown: str, names: list[str]) -> None:
-    """Assert that the error ends with one sentence for each image, and holds no traceback."""
-    assert "Traceback" not in shown
-    lines = shown[shown.index("error: ") :].splitlines()[1:]
-    assert len(lines) == len(names)
-    for line, name in zip(lines, names, strict=True):
-        assert name in line
 
 
 def test_forty_of_fifty_are_restored_whenever_it_is_killed(
@@ -244,102 +186,3 @@ def test_clouds_of_sound_pairs_are_extracted(
     assert_named(capsys.readouterr().err, ["10.png", "20.png"])
     assert contents(tmp_path / "out").keys() > {"options.json"}
     assert not {"10.png", "20.png"} & contents(tmp_path / "out").keys()
-
-
-def test_scores_of_fewer_images_are_refused(
-    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """All bad ones are named at once, before any is scored."""
-    pairs = write_pairs(tmp_path / "pairs", 4)
-    for name in ("10.png", "30.png"):
-        (pairs / "clear" / name).write_bytes(b"no image")
-    scored = ["--dataset", "folder", "--root", pairs, "--restored", pairs / "cloudy"]
-    assert run_script(TEST, *scored, "--device", "cpu", "--out", tmp_path / "out") == 2
-    shown = capsys.readouterr().err
-    assert "nothing is done, because these cannot be used" in shown
-    assert_named(shown, ["10.png", "30.png"])
-    assert not (tmp_path / "out").exists()
-
-    maps = write_thickness_pairs(tmp_path / "maps", 4)
-    for name in ("10.png", "30.png"):
-        (maps / "thickness" / name).write_bytes(b"no image")
-    arguments = ["--pairs", maps, "--checkpoint", prior, "--device", "cpu"]
-    assert run_script(TEST_CD, *arguments, "--out", tmp_path / "detected") == 2
-    shown = capsys.readouterr().err
-    assert "no means are written, because these were left out" in shown
-    assert_named(shown, ["10.png", "30.png"])
-    assert not (tmp_path / "detected" / "metrics.json").exists()
-
-
-def test_too_little_memory_for_one_of_the_scored_images(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    pairs = write_pairs(tmp_path / "pairs", 3)
-
-    def limited(path: Path, **options: object) -> torch.Tensor:
-        if path.parent.name == "restored" and path.stem == "10":
-            raise MemoryError
-        return noise()
-
-    (tmp_path / "restored").mkdir()
-    for path in (pairs / "clear").iterdir():
-        (tmp_path / "restored" / path.name).write_bytes(path.read_bytes())
-    monkeypatch.setattr("cloudkit.imaging.images.read_unit", limited)
-    scored = ["--dataset", "folder", "--root", pairs, "--restored", tmp_path / "restored"]
-    assert run_script(TEST, *scored, "--device", "cpu", "--out", tmp_path / "out") == 2
-    shown = capsys.readouterr().err
-    assert "no scores are written" in shown
-    assert_named(shown, ["10 needs more memory"])
-    assert not (tmp_path / "out" / "metrics.json").exists()
-
-
-@pytest.mark.parametrize("script", [PREDICT, TEST_CD, TEST, SIMULATE, EXTRACT])
-@pytest.mark.parametrize("used", [True, False])
-def test_a_folder_in_use_or_named_like_a_file_is_refused_before_any_work(
-    script: Path,
-    used: bool,
-    tmp_path: Path,
-    checkpoint: Path,
-    prior: Path,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    pairs = write_pairs(tmp_path / "pairs", 3)
-    clear = pairs / "clear"
-    arguments: dict[Path, list[object]] = {
-        PREDICT: [clear / "0.png", "--checkpoint", checkpoint],
-        TEST_CD: ["--images", clear, "--checkpoint", prior],
-        TEST: ["--dataset", "folder", "--root", pairs, "--restored", clear],
-        SIMULATE: ["--clear", clear],
-        EXTRACT: ["--root", pairs],
-    }
-    out = tmp_path / ("out" if used else "cleared.png")
-    lock = FolderLock(out)
-    if used:
-        lock.acquire()
-    try:
-        assert run_script(script, *arguments[script], "--out", out) == 2
-        message = f"is in use by process {os.getpid()}" if used else "is named like a file"
-        assert_one_error(capsys.readouterr().err, message)
-        assert not out.exists() or set(out.iterdir()) == {lock.lock_file, lock.holder_file}
-    finally:
-        lock.release()
-
-
-def test_patterns_are_expanded_as_on_other_systems(
-    tmp_path: Path,
-    checkpoint: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    write_images(tmp_path, ["1.tif", "2.tif", "3.png", ".4.tif", "a[1].png", "deep/5.tif"])
-    monkeypatch.chdir(tmp_path)
-    common = ["--checkpoint", checkpoint, "--device", "cpu"]
-    assert run_script(PREDICT, "*.tif", "a[1].png", *common, "--out", "out") == 0
-    assert contents(tmp_path / "out").keys() == {"1.tif", "2.tif", "a[1].png"}
-    assert run_script(PREDICT, "de*", tmp_path / "**" / "3.p?g", *common, "--out", "all") == 0
-    assert contents(tmp_path / "all").keys() == {"5.tif", "3.png"}
-
-    capsys.readouterr()
-    assert run_script(PREDICT, "*.jp2", *common, "--out", "none") == 2
-    assert_one_error(capsys.readouterr().err, "matches the pattern *.jp2")
-    assert not (tmp_path / "none").exists()

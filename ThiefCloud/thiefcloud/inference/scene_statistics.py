@@ -25,7 +25,7 @@ _FORMAT = "1"  # of the files
 
 @dataclass(frozen=True)
 class SceneStatistics:
-    """What a network takes from a scene as a whole."""
+    """Values that a network takes from a scene as a whole."""
 
     size: tuple[int, int]
     """Height and width of the scene in pixels."""

@@ -57,7 +57,7 @@ def test_a_file_that_differs_is_not_written(
 
 def test_a_value_that_is_not_a_number_equals_no_other(file: Path) -> None:
     network = Tiny(4).eval()
-    torch.nn.init.constant_(network.thickness.weight, float("nan"))
+    torch.nn.init.constant_(network.from_cells.weight, float("nan"))
     with pytest.raises(UserError, match="differs by nan"):
         exporting.largest_error(file, Exportable(network))
 

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from scpm import DeformConv2d, Prior, check_input
+from scpm import DeformConv2d, Prior
 from scpm.network.simam import SimAM
 from thiefcloud import NoPrior, RemovalNetwork, Restoration
 from thiefcloud.network.afe import AFE
@@ -27,14 +27,28 @@ class Even(RemovalNetwork):
     def reads_statistics(self) -> bool:
         return True
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
+    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
         assert statistics is not None
-        return Restoration(cloudy - statistics[:, :, 3, None, None], None, None, cloudy[:, :1])
+        return cloudy - statistics[:, :, 3, None, None]
 
     def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
-        raise NotImplementedError("forward does all")
+        return Restoration(image, None, None, prior.thickness)
+
+
+class TinyPrior(NoPrior):
+    """A prior with one deformable layer of each kind."""
+
+    def __init__(self, bands: int) -> None:
+        super().__init__(bands)
+        self.shallow = DeformConv2d(bands, 12)
+        self.deform = DeformConv2d(12, 12)
+        self.attention = SimAM()
+        self.head = nn.Conv2d(12, 1, 1)
+
+    def forward(self, images: Tensor) -> Prior:
+        full = self.attention(self.deform(self.shallow(images).relu()))
+        half = F.avg_pool2d(full, 2)
+        return Prior(self.head(full).sigmoid(), full, half, F.avg_pool2d(half, 2))
 
 
 class Tiny(Even):
@@ -44,33 +58,24 @@ class Tiny(Even):
 
     def __init__(self, bands: int = 3) -> None:
         super().__init__(bands)
-        self.shallow = DeformConv2d(bands, 12)
-        self.deform = DeformConv2d(12, 12)
-        self.attention = SimAM()
+        self.prior = TinyPrior(bands)
         self.from_cells = nn.Conv2d(4 * bands, 12, 1)
         self.block = Block(12)
         self.enhance = AFE(12)
         self.fuse = PGFF(12)
         self.head = nn.Sequential(nn.PixelUnshuffle(2), nn.PixelShuffle(2), nn.Conv2d(12, bands, 1))
-        self.thickness = nn.Conv2d(12, 1, 1)
 
     @property
     def sees_thickness(self) -> bool:
         return True
 
-    def forward(
-        self, cloudy: Tensor, supervision: bool | None = None, statistics: Tensor | None = None
-    ) -> Restoration:
-        check_input(cloudy, self.in_channels)
+    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
         assert statistics is not None
-        features = self.attention(self.deform(self.shallow(cloudy).relu()))
-        thickness = self.thickness(features).sigmoid()
-
         cells = self.block(self.from_cells(cell_statistics(cloudy)))
         cells = F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
-        fused = self.fuse(features, self.enhance(cells))
+        fused = self.fuse(prior.full, self.enhance(cells))
 
         darkest = statistics[:, :, 2, None, None]
-        gain = total_gain(torch.zeros_like(cloudy), darkest, thickness)
+        gain = total_gain(torch.zeros_like(cloudy), darkest, prior.thickness)
         restored = torch.lerp(darkest, cloudy, gain) + 0.1 * self.head(fused).tanh()
-        return Restoration(torch.where(has_data(cloudy), restored, 0), None, None, thickness)
+        return torch.where(has_data(cloudy), restored, 0)
