@@ -22,7 +22,7 @@ ensure_environment() {
     stamp="$(cat pyproject.toml requirements.txt | cksum)"
     if ! grep -qxF "$stamp" ".venv/.installed-${extras:-base}" 2>/dev/null; then
         python -m pip install --quiet --disable-pip-version-check -r requirements.txt ${extras:+-e ".[$extras]"} || {
-            python -c 'import cloudkit, scpm, thiefcloud, tensorboard, skimage, tyro' || exit 2
+            python -c 'import cloudkit, trainkit, scpm, thiefcloud, tensorboard, skimage, tyro' || exit 2
             echo "warning: the packages could not be brought up to date; going on with those in .venv" >&2
             return
         }

@@ -10,9 +10,9 @@ Each file is a metrics.json of test.py, which scores any method's images with --
 import sys
 
 from cloudkit.errors import UserError
-from cloudkit.scoring.comparison import find_doubts, read_results, render
 from cloudkit.script.command_line import expand, parser, run_script
 from thiefcloud.inference.options import CompareOptions
+from trainkit.scoring.comparison import find_doubts, read_results, render
 
 
 def main(options: CompareOptions) -> None:

@@ -22,19 +22,12 @@ import torch
 from torch import Tensor
 
 import thiefcloud
-from cloudkit.data.pairs import files_for
-from cloudkit.data.scenes import Scene, Scenes, check_scenes
-from cloudkit.data.splits import find_listed
-from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import check_same_size, read_image, read_unit, write_image
 from cloudkit.imaging.panels import side_by_side, stacked
 from cloudkit.processes import Processes, join_processes
-from cloudkit.scoring.collector import Collector
-from cloudkit.scoring.results import read_scores, summarise, versus, write_scores
-from cloudkit.scoring.tables import image_table, mean_table, metric_lines, versus_lines
 from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import SAMPLE, parser, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
@@ -44,6 +37,13 @@ from thiefcloud.baselines.dark_channel import remove_haze
 from thiefcloud.data.datasets import open_data
 from thiefcloud.inference.options import TestOptions
 from thiefcloud.inference.released import path_of
+from trainkit.data.pairs import files_for
+from trainkit.data.scenes import Scene, Scenes, check_scenes
+from trainkit.data.splits import find_listed
+from trainkit.data.trees import UNSPLIT
+from trainkit.scoring.collector import Collector
+from trainkit.scoring.results import read_scores, summarise, versus, write_scores
+from trainkit.scoring.tables import image_table, mean_table, metric_lines, versus_lines
 
 OVERVIEW_ROWS = 4
 # Function that returns the restored image, not clamped, and the thickness map if there is one.

@@ -28,17 +28,11 @@ import torch
 from torch import Tensor
 
 import thiefcloud
-from cloudkit.data.sampling import batch_loader
-from cloudkit.data.scenes import Scene, check_scenes, mean_scores
 from cloudkit.files import write_atomically
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
-from cloudkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
 from cloudkit.script.command_line import SAMPLE, run_script
 from cloudkit.script.peak import peak_note
-from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
-from cloudkit.training.run import Run, training_parser
-from cloudkit.training.trainer import Trainer
 from scpm import SCPM
 from thiefcloud import RemovalNetwork, restore, restore_and_detect
 from thiefcloud.data.batches import CloudyCrops, WholeImages
@@ -51,6 +45,12 @@ from thiefcloud.training.losses import RestorationLoss
 from thiefcloud.training.options import PRESETS, TrainOptions
 from thiefcloud.training.phases import Phase, phases_of, prepare
 from thiefcloud.training.start import describe_start, new_model, options_in_force
+from trainkit.data.sampling import batch_loader
+from trainkit.data.scenes import Scene, check_scenes, mean_scores
+from trainkit.scoring.metrics import UNIFORM_SIZE, psnr, ssim
+from trainkit.training.precision import MixedPrecision, has_fused_optimizer
+from trainkit.training.run import Run, training_parser
+from trainkit.training.trainer import Trainer
 
 
 def main(options: TrainOptions) -> None:

@@ -1,1 +1,1 @@
-"""Code that both stages share: images, datasets, training, scoring, scripts, checkpoints."""
+"""Code that every user of weights needs: images, files, checkpoints, scripts."""

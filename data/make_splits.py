@@ -8,12 +8,12 @@ Each list has one name a line. It fits --split and --held-out of train.py, and -
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit.data.datasets import DATASETS
-from cloudkit.data.splits import blocks_order, hashed_order
 from cloudkit.files import write_text
 from cloudkit.folders import require_folder
 from cloudkit.imaging.finding import natural_key
 from cloudkit.script.command_line import ROOT, parser, run_script
+from trainkit.data.datasets import DATASETS
+from trainkit.data.splits import blocks_order, hashed_order
 
 HASHED = "in the order of the SHA-256 of the name are the test set"
 BLOCKS = "are the test set, in blocks of ten that follow the SHA-256 of their number"

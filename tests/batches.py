@@ -2,10 +2,10 @@
 
 import torch
 
-from cloudkit.data.sampling import SampleIndex, StepSampler, batch_loader
 from cloudkit.processes import Processes
 from thiefcloud.data.batches import Batch, CloudyCrops
 from thiefcloud.data.datasets import Data
+from trainkit.data.sampling import SampleIndex, StepSampler, batch_loader
 
 ALONE = Processes(0, 1, torch.device("cpu"))
 

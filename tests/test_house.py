@@ -13,11 +13,12 @@ THIEFCLOUD = ROOT / "ThiefCloud/thiefcloud"
 # Folders with the name of the package in them, and the packages that it may import.
 PACKAGES = {
     "cloudkit": (ROOT / "cloudkit", set[str]()),
-    "scpm": (ROOT / "SCPM/src/scpm", {"cloudkit"}),
-    "thiefcloud": (THIEFCLOUD, {"cloudkit", "scpm"}),
-    "preparation": (ROOT / "data/preparation", {"cloudkit"}),
-    "prior_ablation": (ROOT / "experiments", {"cloudkit", "scpm", "thiefcloud"}),
-    "benchmarks": (ROOT / "benchmarks", {"cloudkit", "scpm", "thiefcloud"}),
+    "trainkit": (ROOT / "trainkit", {"cloudkit"}),
+    "scpm": (ROOT / "SCPM/src/scpm", {"cloudkit", "trainkit"}),
+    "thiefcloud": (THIEFCLOUD, {"cloudkit", "trainkit", "scpm"}),
+    "preparation": (ROOT / "data/preparation", {"cloudkit", "trainkit"}),
+    "prior_ablation": (ROOT / "experiments", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
+    "benchmarks": (ROOT / "benchmarks", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
 }
 # Rooms of thiefcloud, and the rooms that they do not import. The network imports none.
 ROOMS = {
@@ -25,8 +26,8 @@ ROOMS = {
     "baselines": {"inference", "training", "data"},
     "data": {"inference", "training"},
 }
-FOLDERS = ["cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data", "experiments", "Figure"]
-FOLDERS += ["benchmarks", "tests"]
+FOLDERS = ["cloudkit", "trainkit", "SCPM", "ThiefCloud", "checkpoints", "data", "experiments"]
+FOLDERS += ["Figure", "benchmarks", "tests"]
 
 
 def syntax_of(path: Path) -> Iterator[ast.AST]:
@@ -83,7 +84,7 @@ def test_the_network_imports_nothing_else_of_its_package() -> None:
 
 
 # Packages for training, scoring and the command line.
-UNUSED = {"cloudkit.training", "cloudkit.scoring", "cloudkit.data", "thiefcloud.training"}
+UNUSED = {"trainkit", "thiefcloud.training"}
 UNUSED |= {"thiefcloud.data", "scpm.data", "scpm.options", "tensorboard", "tyro"}
 
 
@@ -107,9 +108,9 @@ def mentions_resume(path: Path) -> bool:
 def test_one_object_alone_decides_what_resume_means() -> None:
     """The options declare it, and only the run reads it."""
     found = set()
-    for folder in ("cloudkit", "SCPM", "ThiefCloud"):
+    for folder in ("trainkit", "cloudkit", "SCPM", "ThiefCloud"):
         found |= {path for path in (ROOT / folder).rglob("*.py") if mentions_resume(path)}
-    run = ROOT / "cloudkit/training/run.py"
+    run = ROOT / "trainkit/training/run.py"
     options = {ROOT / "SCPM/src/scpm/options.py", THIEFCLOUD / "training/options.py"}
     assert found == {run} | options
 

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.datasets import DATASETS, find_named
 from tests.helpers import ROOT, squeezed, touch, write_pairs
 from thiefcloud.inference.released import RELEASED
+from trainkit.data.datasets import DATASETS, find_named
 
-ROOMS = ("cloudkit", "SCPM", "ThiefCloud", "checkpoints", "data")
+ROOMS = ("cloudkit", "trainkit", "SCPM", "ThiefCloud", "checkpoints", "data")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "sample", "thiefcloud-rice*")
 SOURCES = ("", "SCPM/src", "ThiefCloud", "data")
 # Values for the words that an entry leaves open.
@@ -128,7 +128,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
         file.write(FUNCTION)
     measures = cloudkit / "scoring" / "measures.py"
     insert(measures, "METRICS = {\n", filled(metric, METRIC))
-    imported = "from cloudkit.scoring.metrics import root_mean_square\n"
+    imported = "from trainkit.scoring.metrics import root_mean_square\n"
     measures.write_text(measures.read_text().replace("\n\n\n@", f"\n{imported}\n\n@", 1))
 
     (package / "baselines" / "one_conv.py").write_text(ONE_CONV.lstrip())

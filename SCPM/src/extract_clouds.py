@@ -20,20 +20,20 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from cloudkit.data.mixture import SourceName, find_pairs
-from cloudkit.data.scenes import PairScenes, Scene
-from cloudkit.data.splits import SplitLists
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
 from cloudkit.folders import is_empty, require_folder, writing_to
 from cloudkit.imaging.images import write_image
 from cloudkit.processes import Processes
-from cloudkit.scoring.metrics import correlation
 from cloudkit.script.checks import require_apart, require_fraction, require_positive
 from cloudkit.script.command_line import RUNS, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import PeakOptions
 from scpm.simulation.opacity import estimate_opacity, smoothed
+from trainkit.data.mixture import SourceName, find_pairs
+from trainkit.data.scenes import PairScenes, Scene
+from trainkit.data.splits import SplitLists
+from trainkit.scoring.metrics import correlation
 
 WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
 DETAIL_WINDOW = 9  # side in pixels of the window whose mean is removed to leave fine detail

@@ -22,9 +22,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cloudkit.data.datasets import require_clear
-from cloudkit.data.pairs import named_images
-from cloudkit.data.sampling import SampleIndex
 from cloudkit.errors import UserError
 from cloudkit.files import UNFINISHED, write_json
 from cloudkit.folders import is_empty, require_folder, writing_to
@@ -37,6 +34,9 @@ from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
 from scpm.data import simulator
 from scpm.options import Backend, check_clouds
+from trainkit.data.datasets import require_clear
+from trainkit.data.pairs import named_images
+from trainkit.data.sampling import SampleIndex
 
 WRITTEN = ("cloudy", "thickness", "clear", "options.json")
 

@@ -18,9 +18,6 @@ from pathlib import Path
 from torch import Tensor
 
 import scpm
-from cloudkit.data.mixture import CLEAR, find_pairs
-from cloudkit.data.pairs import DataError, named_images
-from cloudkit.data.scenes import PairScenes, Scenes
 from cloudkit.files import write_json
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
@@ -33,6 +30,9 @@ from scpm import SCPM
 from scpm.data import SimulatedScenes, find_thickness_pairs, simulator
 from scpm.options import PriorTestOptions
 from scpm.scoring import SCORES, score_thickness
+from trainkit.data.mixture import CLEAR, find_pairs
+from trainkit.data.pairs import DataError, named_images
+from trainkit.data.scenes import PairScenes, Scenes
 
 # Function that returns the cloudy image of an index, and the true map if it is known.
 Reader = Callable[[int], tuple[Tensor, Tensor | None]]

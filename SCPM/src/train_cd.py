@@ -26,21 +26,21 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import scpm
-from cloudkit.data.sampling import StepSampler, batch_loader
-from cloudkit.data.scenes import Scene, check_scenes, mean_scores
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.script.command_line import plain, run_script
 from cloudkit.script.peak import peak_note
-from cloudkit.training.precision import MixedPrecision, has_fused_optimizer
-from cloudkit.training.run import Run, training_parser
-from cloudkit.training.trainer import Trainer
 from scpm import SCPM
 from scpm.batches import Batch, PriorCrops
 from scpm.data import PriorData, open_prior_data
 from scpm.options import PRESETS, PriorTrainOptions
 from scpm.paths import OUT
 from scpm.scoring import score_thickness
+from trainkit.data.sampling import StepSampler, batch_loader
+from trainkit.data.scenes import Scene, check_scenes, mean_scores
+from trainkit.training.precision import MixedPrecision, has_fused_optimizer
+from trainkit.training.run import Run, training_parser
+from trainkit.training.trainer import Trainer
 
 
 def main(options: PriorTrainOptions) -> None:

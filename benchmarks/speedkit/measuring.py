@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeVar
 
 import torch
 
-from cloudkit.training.precision import Precision
+from trainkit.training.precision import Precision
 
 Setting = Literal["default", "naive"]
 SETTINGS: tuple[Setting, ...] = ("default", "naive")

@@ -14,14 +14,11 @@ from torchvision.ops import deform_conv2d
 import thiefcloud
 from benchmarks.speedkit.measuring import Setting
 from cloudkit.checkpoints import save_checkpoint
-from cloudkit.data.sampling import batch_loader
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import write_image
 from cloudkit.imaging.padding import at_any_size, inference
 from cloudkit.memory import keep_freed_memory
 from cloudkit.processes import Processes
-from cloudkit.training.precision import MixedPrecision, Precision, has_fused_optimizer
-from cloudkit.training.trainer import Trainer
 from scpm import FACTOR, SCPM, DeformConv2d
 from thiefcloud import ThiefCloud
 from thiefcloud.data.batches import Batch, CloudyCrops
@@ -30,6 +27,9 @@ from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.restore import scene_statistics
 from thiefcloud.training.losses import RestorationLoss
 from thiefcloud.training.options import PRESETS
+from trainkit.data.sampling import batch_loader
+from trainkit.training.precision import MixedPrecision, Precision, has_fused_optimizer
+from trainkit.training.trainer import Trainer
 
 Task = Literal["restore", "frozen", "tunable"]
 PAPER = PRESETS["paper"]

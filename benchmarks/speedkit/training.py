@@ -13,7 +13,7 @@ from benchmarks.speedkit.measuring import SETTINGS, Effort, interleaved, medians
 from benchmarks.speedkit.options import SpeedOptions
 from benchmarks.speedkit.settings import PAPER, Case, Task, training_function
 from cloudkit.progress import progress_bar
-from cloudkit.training.precision import MixedPrecision
+from trainkit.training.precision import MixedPrecision
 
 RICE1_PAIRS = 400  # of its usual training part
 # Batch and epochs of the paper for each phase: SCPM frozen, then tunable.

@@ -32,7 +32,7 @@ class Checkpoint(TypedDict, total=False):
     about: dict[str, Any]
     """Description of released weights."""
     training: dict[str, Any]
-    """Only in last.pt; `cloudkit.training.state` declares it."""
+    """Only in last.pt; `trainkit.training.state` declares it."""
 
 
 def check_checkpoint(content: Mapping[Any, Any], path: Path) -> None:

@@ -7,11 +7,6 @@ from pathlib import Path
 
 import torch
 
-from cloudkit.data.datasets import custom_part_folders, part_folders
-from cloudkit.data.mixture import find_pairs
-from cloudkit.data.pairs import Pair
-from cloudkit.data.splits import NO_LISTS, SplitLists, Splits
-from cloudkit.data.trees import UNSPLIT, PairFolders
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.processes import choose_device
@@ -22,6 +17,11 @@ from preparation.features import Features, compare, equal_pairs, read_features
 from preparation.findings import Finding, write_findings, write_list
 from preparation.options import AuditOptions
 from preparation.sets import SETS, find_sets
+from trainkit.data.datasets import custom_part_folders, part_folders
+from trainkit.data.mixture import find_pairs
+from trainkit.data.pairs import Pair
+from trainkit.data.splits import NO_LISTS, SplitLists, Splits
+from trainkit.data.trees import UNSPLIT, PairFolders
 
 _MAX_ROWS = 40  # of a table on screen
 

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cloudkit.data.pairs import Pair
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import read_image, to_unit
 from cloudkit.progress import progress_bar
@@ -16,6 +15,7 @@ from cloudkit.script.each_image import LeftOut, attempt
 from preparation.correlation import single_core_threads
 from preparation.duplicates import Match, digests, is_comparable, search, thumbnail
 from preparation.findings import Finding, Kind, Role
+from trainkit.data.pairs import Pair
 
 ROLES: tuple[Role, ...] = ("clear", "cloudy")
 _NEAR = 0.9  # overlap from which two images are near, not overlapping

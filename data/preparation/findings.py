@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.data.pairs import Pair
 from cloudkit.files import write_text
+from trainkit.data.pairs import Pair
 
 Kind = Literal["equal", "turned", "near", "overlapping"]  # turned: flipped or rotated
 Role = Literal["clear", "cloudy"]
@@ -72,7 +72,7 @@ def write_findings(out: Path, findings: Sequence[Finding]) -> None:
 
 
 def write_list(path: Path, title: str, names: Sequence[str]) -> bool:
-    """Write a list for `cloudkit.data.splits.read_names`, and return whether there is one.
+    """Write a list for `trainkit.data.splits.read_names`, and return whether there is one.
 
     Without names, the list of an earlier audit is removed.
     """

@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit.data.datasets import DATASETS, DatasetName
-from cloudkit.data.trees import subfolders
 from cloudkit.errors import UserError
 from cloudkit.folders import writing_to
 from preparation.archive_formats import ArchiveError, OtherArchiveError
@@ -14,6 +12,8 @@ from preparation.archives import unpacked, working_folder
 from preparation.options import GetOptions
 from preparation.sets import SETS, SetName, find_set
 from preparation.sources import KAGGLE_CACHE, SOURCES, expected_tree, fetch, remaining_steps
+from trainkit.data.datasets import DATASETS, DatasetName
+from trainkit.data.trees import subfolders
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
-from cloudkit.data.pairs import DataError
 from cloudkit.files import write_text
 from cloudkit.imaging.finding import natural_key
+from trainkit.data.pairs import DataError
 
 _LINE = re.compile(r"([0-9a-fA-F]{64}) [ *](.+)")
 

@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from cloudkit.data.datasets import DATASETS, DatasetName
-from cloudkit.data.pairs import match_keys
-from cloudkit.data.roles import Role, normal, pair_name, role_in
 from cloudkit.imaging.finding import natural_key
 from cloudkit.imaging.formats import SUFFIXES
 from preparation.archives import is_junk
 from preparation.inspection import TRAITS, InspectedImage, inspect_all
+from trainkit.data.datasets import DATASETS, DatasetName
+from trainkit.data.pairs import match_keys
+from trainkit.data.roles import Role, normal, pair_name, role_in
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ImageFolder:
 
     @property
     def keys(self) -> dict[Path, str]:
-        """Keys of the images, as `cloudkit.data.pairs.match_keys` takes them."""
+        """Keys of the images, as `trainkit.data.pairs.match_keys` takes them."""
         keys = {}
         for image in self.images:
             relative = image.path.relative_to(self.path).with_suffix("")

@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cloudkit.data.datasets import DATASETS, DatasetName, set_folder
-from cloudkit.data.pairs import DataError
+from trainkit.data.datasets import DATASETS, DatasetName, set_folder
+from trainkit.data.pairs import DataError
 
 SETS: dict[str, tuple[DatasetName, ...]] = {}  # datasets that are published together
 for _name, _info in DATASETS.items():

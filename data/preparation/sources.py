@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from cloudkit.data.datasets import DATASETS, DatasetName
 from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError, require_zip
 from preparation.sets import SETS, SetName
+from trainkit.data.datasets import DATASETS, DatasetName
 
 KAGGLE_CACHE = ".kagglehub"  # below --root; kagglehub keeps its download there until it is unpacked
 

@@ -7,10 +7,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders
-from cloudkit.data.pairs import match_keys
-from cloudkit.data.roles import Role
-from cloudkit.data.trees import PairFolders, subfolders
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import RUNS, format_table
 from preparation.inspection import TRAITS
@@ -25,6 +21,10 @@ from preparation.problems import (
     read_folder,
 )
 from preparation.sets import SETS, find_sets
+from trainkit.data.datasets import DatasetName, custom_part_folders, part_folders
+from trainkit.data.pairs import match_keys
+from trainkit.data.roles import Role
+from trainkit.data.trees import PairFolders, subfolders
 
 _MASK_FOLDERS = {"rice2": "mask"}  # with one mask for each pair
 # Folders of one part: cloudy, clear, masks. A role stands beside a folder that holds both.

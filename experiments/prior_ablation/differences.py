@@ -5,7 +5,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Mapping
 from typing import Literal, NamedTuple
 
-from cloudkit.scoring.statistics import interval
+from trainkit.scoring.statistics import interval
 
 Verdict = Literal["helps", "harms", "not resolved"]
 

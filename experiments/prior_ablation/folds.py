@@ -4,14 +4,14 @@ from itertools import chain, pairwise
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.data.datasets import DatasetName, custom_part_folders, part_folders
-from cloudkit.data.matching import match_folders
-from cloudkit.data.pairs import DataError
-from cloudkit.data.splits import read_names
-from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from cloudkit.files import write_text
 from cloudkit.imaging.finding import natural_key
+from trainkit.data.datasets import DatasetName, custom_part_folders, part_folders
+from trainkit.data.matching import match_folders
+from trainkit.data.pairs import DataError
+from trainkit.data.splits import read_names
+from trainkit.data.trees import UNSPLIT
 
 TRAIN_LIST, TEST_LIST = "train.txt", "test.txt"
 

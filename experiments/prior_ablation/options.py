@@ -7,7 +7,6 @@ from typing import Literal, get_args
 
 import tyro
 
-from cloudkit.data.datasets import DatasetName
 from cloudkit.script.checks import (
     require_apart,
     require_multiple,
@@ -20,6 +19,7 @@ from scpm import FACTOR
 from scpm.paths import default_prior
 from thiefcloud.training.losses import PixelLoss
 from thiefcloud.training.options import PRESETS, TrainOptions, check_inversion
+from trainkit.data.datasets import DatasetName
 
 Kind = Literal[
     "no-prior",

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cloudkit.data.splits import block_of
 from cloudkit.errors import UserError
 from cloudkit.files import read_json
-from cloudkit.scoring.results import read_scores
-from cloudkit.training.run import HISTORY
 from prior_ablation.arms import sort_arms
 from prior_ablation.differences import Mean, average_seeds, block_mean
 from prior_ablation.runs import RUN, SCORES, THICKNESS, is_scored, is_trained
 from prior_ablation.thickness import Correlations
+from trainkit.data.splits import block_of
+from trainkit.scoring.results import read_scores
+from trainkit.training.run import HISTORY
 
 METRICS = ("psnr", "ssim")
 _TOLERANCE = 1e-3  # dB; metrics.csv holds six digits

@@ -17,7 +17,6 @@ from cloudkit.files import read_json, write_json
 from cloudkit.folders import writing_to
 from cloudkit.processes import choose_device
 from cloudkit.script.command_line import CHOICES, ROOT, plain
-from cloudkit.training.run import BEST, HISTORY, OPTIONS_FILE
 from prior_ablation.arms import Arm, make_arms
 from prior_ablation.folds import (
     TEST_LIST,
@@ -32,6 +31,7 @@ from prior_ablation.thickness import compare_tuning
 from thiefcloud.data.datasets import open_data
 from thiefcloud.data.options import DataOptions
 from thiefcloud.training.options import PRESETS, TrainOptions
+from trainkit.training.run import BEST, HISTORY, OPTIONS_FILE
 
 TRAIN, TEST = ROOT / "ThiefCloud" / "train.py", ROOT / "ThiefCloud" / "test.py"
 RUN, THICKNESS, SCORES = "run.json", "thickness.json", Path("test") / "metrics.csv"

@@ -13,12 +13,12 @@ from torch import Tensor
 
 import scpm
 import thiefcloud
-from cloudkit.data.scenes import Scene
 from cloudkit.imaging.padding import at_any_size
 from cloudkit.progress import progress_bar
-from cloudkit.scoring.metrics import correlation
 from scpm import FACTOR, SCPM
 from scpm.simulation.opacity import estimate_opacity
+from trainkit.data.scenes import Scene
+from trainkit.scoring.metrics import correlation
 
 # "within": {image: correlation over its pixels}, "between": correlation over the pixels of all
 Correlations = dict[str, Any]

@@ -17,12 +17,12 @@ import thiefcloud
 from cloudkit.checkpoints import save_checkpoint, save_released
 from cloudkit.errors import UserError
 from cloudkit.processes import Processes
-from cloudkit.training.precision import MixedPrecision
-from cloudkit.training.trainer import Trainer
 from scpm import SCPM
 from tests.fuzzing.mutations import BYTES, change_value, rewrite_zip
 from tests.official import formula_weights, prior_weights
 from thiefcloud import ThiefCloud
+from trainkit.training.precision import MixedPrecision
+from trainkit.training.trainer import Trainer
 
 CPU = torch.device("cpu")
 

@@ -9,8 +9,8 @@ import pytest
 from preparation.archive_formats import ArchiveError
 from preparation.archives import unpacked
 from preparation.sets import SetName
-from tests.cloudkit.data.layouts import pngs, rice, satehaze, tcloud
 from tests.helpers import touch
+from tests.trainkit.data.layouts import pngs, rice, satehaze, tcloud
 
 
 def zipped(path: Path, members: Mapping[str, bytes], method: int = zipfile.ZIP_STORED) -> Path:

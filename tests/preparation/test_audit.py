@@ -5,8 +5,6 @@ from pathlib import Path
 import pytest
 import tifffile
 
-from cloudkit.data.datasets import find_folder
-from cloudkit.data.splits import read_names
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import write_image
 from preparation.audit import audit
@@ -14,6 +12,8 @@ from preparation.features import read_features
 from preparation.options import AuditOptions
 from tests.preparation.auditing import SIZE, WIDE, other, run, table, titles, write_pair
 from tests.preparation.scenes import cut
+from trainkit.data.datasets import find_folder
+from trainkit.data.splits import read_names
 
 
 def test_every_kind_is_found_and_written(split: Path) -> None:

@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.datasets import find_folder
-from cloudkit.data.splits import SplitLists, find_listed
-from cloudkit.data.trees import UNSPLIT
 from cloudkit.errors import UserError
 from preparation.audit import audit
 from preparation.options import AuditOptions
 from tests.preparation.auditing import run, table
+from trainkit.data.datasets import find_folder
+from trainkit.data.splits import SplitLists, find_listed
+from trainkit.data.trees import UNSPLIT
 
 
 def test_the_lists_do_what_scripts_want_of_them(split: Path) -> None:

@@ -9,16 +9,16 @@ from typing import Any
 
 import pytest
 
-from cloudkit.data.datasets import find_named
 from preparation.archive_formats import ArchiveError, OtherArchiveError
 from preparation.getting import get
 from preparation.options import GetOptions
 from preparation.sets import SetName
 from preparation.sources import KAGGLE_CACHE
-from tests.cloudkit.data.layouts import satehaze
 from tests.helpers import Killed, break_at
 from tests.preparation.packing import SAMPLES, cuhk, tree, zipped
 from tests.preparation.test_sources import install
+from tests.trainkit.data.layouts import satehaze
+from trainkit.data.datasets import find_named
 
 
 @pytest.mark.parametrize("dataset", SAMPLES)

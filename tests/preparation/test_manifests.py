@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.pairs import DataError
 from preparation.manifests import compare_checksums, read_checksums, write_checksums
+from trainkit.data.pairs import DataError
 
 ONE, TWO = "1" * 64, "2" * 64
 

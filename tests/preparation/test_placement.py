@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.datasets import DATASETS, find_named
 from cloudkit.errors import UserError
 from preparation.archive_formats import ArchiveError
 from preparation.getting import get, home
 from preparation.options import GetOptions
 from preparation.sets import SETS, SetName, find_set
-from tests.cloudkit.data.layouts import rice, satehaze
 from tests.helpers import touch
 from tests.preparation.packing import SAMPLES, both_rice, cuhk, packed, tree
+from tests.trainkit.data.layouts import rice, satehaze
+from trainkit.data.datasets import DATASETS, find_named
 
 
 @pytest.mark.parametrize("prefix", ["", "SET/", "SET/SET/archive/data/more/"])

@@ -5,9 +5,9 @@ import pytest
 
 from cloudkit.imaging.images import write_image
 from preparation.manifests import read_checksums
-from tests.cloudkit.data.layouts import pngs, rice, satehaze
 from tests.helpers import noise, touch, write_images
 from tests.preparation.verifying import check, damage, filled, own, problems
+from tests.trainkit.data.layouts import pngs, rice, satehaze
 
 
 def test_every_damaged_file_is_named_and_reading_goes_on(tmp_path: Path, runs: Path) -> None:

@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.pairs import DataError
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import write_image
 from preparation.manifests import read_checksums
-from tests.cloudkit.data.layouts import rice, satehaze, tcloud
 from tests.helpers import noise, touch, write_images, write_pairs
 from tests.preparation.packing import cuhk
 from tests.preparation.verifying import check, damage, filled, own, problems
+from tests.trainkit.data.layouts import rice, satehaze, tcloud
+from trainkit.data.pairs import DataError
 
 
 @pytest.mark.parametrize(

@@ -2,11 +2,11 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.pairs import DataError
-from cloudkit.data.splits import read_names
 from cloudkit.errors import UserError
 from prior_ablation.folds import list_pairs, split_into_folds, write_folds
 from tests.helpers import touch, write_pairs
+from trainkit.data.pairs import DataError
+from trainkit.data.splits import read_names
 
 
 def names(count: int) -> list[str]:

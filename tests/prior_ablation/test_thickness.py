@@ -4,12 +4,12 @@ import pytest
 import torch
 
 from cloudkit.checkpoints import save_checkpoint
-from cloudkit.data.scenes import Scene
-from cloudkit.scoring.metrics import correlation
 from prior_ablation.thickness import compare_tuning, correlate, raw_thickness
 from scpm import SCPM
 from scpm.simulation.opacity import estimate_opacity
 from thiefcloud import ThiefCloud
+from trainkit.data.scenes import Scene
+from trainkit.scoring.metrics import correlation
 
 
 def make_scene(name: str, height: int = 20, width: int = 17) -> Scene:

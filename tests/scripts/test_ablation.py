@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.splits import read_names
-from cloudkit.training.trainer import Trainer
 from tests.helpers import (
     ABLATION,
     Killed,
@@ -20,6 +18,8 @@ from tests.helpers import (
     write_pairs,
 )
 from tests.scripts.conftest import history
+from trainkit.data.splits import read_names
+from trainkit.training.trainer import Trainer
 
 ARMS = ("untrained-frozen", "trained-then-tunable")
 RECIPE = ["--folds", 2, "--preset", "quick", "--crop", 8, "--batch", 2, "--epochs", 2]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.datasets import DATASETS
-from cloudkit.data.splits import read_names
 from tests.helpers import ROOT, assert_one_error, run_script
+from trainkit.data.datasets import DATASETS
+from trainkit.data.splits import read_names
 
 SPLITS = ROOT / "data" / "splits"
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.data.datasets import DATASETS
 from preparation.sets import SETS
 from tests.helpers import (
     EXTRACT,
@@ -20,6 +19,7 @@ from tests.helpers import (
     squeezed,
     write_pairs,
 )
+from trainkit.data.datasets import DATASETS
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import tifffile
 import torch
 
 from cloudkit.checkpoints import read_file
-from cloudkit.data.crops import CropDataset
-from cloudkit.data.sampling import SampleIndex
 from cloudkit.imaging.images import read_unit
 from tests.helpers import (
     ABLATION,
@@ -31,6 +29,8 @@ from tests.helpers import (
 )
 from tests.scripts.conftest import ONE_EPOCH, SMALL
 from tests.scripts.scoring import read, run
+from trainkit.data.crops import CropDataset
+from trainkit.data.sampling import SampleIndex
 
 PEAK = 10000
 CPU = torch.device("cpu")

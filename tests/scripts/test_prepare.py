@@ -7,11 +7,11 @@ import pytest
 from cloudkit.imaging.images import write_image
 from preparation import verification
 from preparation.options import AuditOptions, GetOptions, VerifyOptions
-from tests.cloudkit.data.layouts import rice
 from tests.helpers import ROOT, assert_one_error, noise, run_script, squeezed
 from tests.preparation.packing import packed
 from tests.preparation.verifying import damage, filled, own
 from tests.scripts.test_every_script import documented_fields
+from tests.trainkit.data.layouts import rice
 
 PREPARE = ROOT / "data" / "prepare.py"
 COMMANDS = {"get": GetOptions, "verify": VerifyOptions, "audit": AuditOptions}

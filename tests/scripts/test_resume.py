@@ -15,11 +15,11 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cloudkit.checkpoints import read_file
-from cloudkit.training.run import Run
-from cloudkit.training.trainer import Trainer
 from tests.helpers import TRAIN, Killed, assert_one_error, assert_same_state, break_at, run_script
 from tests.scripts.conftest import ONE_EPOCH, TWO_PHASES, history
 from thiefcloud.training.losses import RestorationLoss
+from trainkit.training.run import Run
+from trainkit.training.trainer import Trainer
 
 
 def assert_same_run(one: Path, other: Path) -> None:

@@ -12,11 +12,11 @@ from torch import Tensor
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from cloudkit.imaging.images import read_unit, write_image
-from cloudkit.scoring.results import GROUPS
 from tests.helpers import TEST, noise, run_script, write_images
 from tests.scripts.scoring import NAMES, read, read_pair, run
 from thiefcloud import UNet
 from thiefcloud.baselines.dark_channel import remove_haze
+from trainkit.scoring.results import GROUPS
 
 
 def reference(image: Tensor, clear: Tensor) -> list[float]:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from cloudkit.imaging.images import write_image
-from cloudkit.scoring.protocols import PROTOCOLS
 from tests.helpers import (
     TEST,
     assert_one_error,
@@ -20,6 +19,7 @@ from tests.helpers import (
     write_pairs,
 )
 from tests.scripts.scoring import NAMES, read, read_pair, run
+from trainkit.scoring.protocols import PROTOCOLS
 
 
 def test_every_protocol_beside_plain(

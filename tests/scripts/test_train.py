@@ -8,8 +8,8 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import cloudkit.scoring.metrics
 import thiefcloud
+import trainkit.scoring.metrics
 from cloudkit.checkpoints import read_file
 from tests.helpers import (
     TEST,
@@ -112,7 +112,7 @@ def test_the_tunable_phase_starts_from_the_best_frozen_weights(
     """Validation prefers the first frozen epoch, and the tunable phase changes next to nothing."""
     scores = iter((2.5, 3.0, 2.0, 1.0))
     monkeypatch.setattr(
-        cloudkit.scoring.metrics, "psnr", lambda image, clear: torch.tensor([next(scores)])
+        trainkit.scoring.metrics, "psnr", lambda image, clear: torch.tensor([next(scores)])
     )
     arguments = [*common, *TWO_PHASES, "--epochs-tunable", 1, "--ema", ema]
     arguments += ["--lr-tunable", 1e-12, "--lr-end", 1e-12]

@@ -17,8 +17,6 @@ import thiefcloud.data.options
 import thiefcloud.inference.options
 import thiefcloud.paths
 from cloudkit.checkpoints import read_file
-from cloudkit.training.run import Run
-from cloudkit.training.trainer import Trainer
 from tests.helpers import (
     TEST,
     TEST_CD,
@@ -33,6 +31,8 @@ from tests.helpers import (
     write_thickness_pairs,
 )
 from tests.scripts.conftest import history
+from trainkit.training.run import Run
+from trainkit.training.trainer import Trainer
 
 SMALL = ["--preset", "quick", "--crop", 8, "--batch", 2, "--steps", 5, "--save-every", 2]
 SMALL += ["--device", "cpu"]

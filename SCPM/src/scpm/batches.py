@@ -6,11 +6,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cloudkit.data.crops import CropDataset
-from cloudkit.data.sampling import SampleIndex
-from cloudkit.data.stores import Store
 from cloudkit.processes import Processes
 from scpm.data import PriorData
+from trainkit.data.crops import CropDataset
+from trainkit.data.sampling import SampleIndex
+from trainkit.data.stores import Store
 
 Batch = tuple[Tensor, Tensor]  # cloudy (N, 3, H, W) and thickness (N, 1, H, W)
 

@@ -10,20 +10,6 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor
 
-from cloudkit.data.matching import left_out
-from cloudkit.data.mixture import (
-    CLEAR,
-    CLEAR_USES,
-    Source,
-    find_pairs,
-    open_source,
-    read_mixture,
-    with_unique_names,
-)
-from cloudkit.data.pairs import DataError, Pair, match_pairs, named_images
-from cloudkit.data.scenes import PairScenes, Scene, Scenes
-from cloudkit.data.splits import Splits, divide
-from cloudkit.data.trees import UNSPLIT, subfolders
 from cloudkit.imaging.images import read_unit
 from cloudkit.progress import progress_bar
 from cloudkit.script.command_line import SAMPLE
@@ -32,6 +18,20 @@ from scpm.simulation.clouds import SimulatedClouds, simulate_clouds
 from scpm.simulation.clouds_scg import simulate_clouds_scg
 from scpm.simulation.fields import CloudFields
 from scpm.simulation.options import CloudOptions
+from trainkit.data.matching import left_out
+from trainkit.data.mixture import (
+    CLEAR,
+    CLEAR_USES,
+    Source,
+    find_pairs,
+    open_source,
+    read_mixture,
+    with_unique_names,
+)
+from trainkit.data.pairs import DataError, Pair, match_pairs, named_images
+from trainkit.data.scenes import PairScenes, Scene, Scenes
+from trainkit.data.splits import Splits, divide
+from trainkit.data.trees import UNSPLIT, subfolders
 
 Simulator = Callable[[Tensor, Sequence[int]], SimulatedClouds]
 # Folders as SCPM/src/simulate.py writes them, and those of the official release.

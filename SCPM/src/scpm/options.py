@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.data.stores import Store
 from cloudkit.script.checks import (
     require_apart,
     require_decay,
@@ -15,10 +14,11 @@ from cloudkit.script.checks import (
 )
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
-from cloudkit.training.precision import Precision
 from scpm.network.model import FACTOR
 from scpm.paths import default_prior
 from scpm.simulation.options import CloudOptions
+from trainkit.data.stores import Store
+from trainkit.training.precision import Precision
 
 Backend = Literal["physical", "scg"]
 

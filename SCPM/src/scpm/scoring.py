@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from cloudkit.scoring.metrics import correlation, mean_absolute_error
+from trainkit.scoring.metrics import correlation, mean_absolute_error
 
 SCORES = ("mae", "correlation")
 

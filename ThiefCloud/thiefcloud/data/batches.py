@@ -8,9 +8,6 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from cloudkit.data.crops import CropDataset
-from cloudkit.data.sampling import SampleIndex, StepSampler
-from cloudkit.data.stores import Store
 from cloudkit.imaging.images import read_unit
 from cloudkit.memory import send
 from cloudkit.processes import Processes
@@ -18,6 +15,9 @@ from scpm.data import Simulator
 from thiefcloud.data.datasets import Data
 from thiefcloud.data.odd import lay_odd_pixels
 from thiefcloud.data.opaque import keep_opaque_clouds, keep_simulated_opaque, lay_opaque_clouds
+from trainkit.data.crops import CropDataset
+from trainkit.data.sampling import SampleIndex, StepSampler
+from trainkit.data.stores import Store
 
 Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
 # Uses of a sample's randomness, beside its crop and its simulated cloud.

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from cloudkit.data.mixture import (
+from scpm.data import SimulatedScenes, Simulator, simulator
+from thiefcloud.data.options import DataOptions
+from trainkit.data.mixture import (
     CLEAR,
     Source,
     Use,
@@ -14,10 +16,8 @@ from cloudkit.data.mixture import (
     read_mixture,
     with_unique_names,
 )
-from cloudkit.data.pairs import DataError, Pair
-from cloudkit.data.scenes import JoinedScenes, PairScenes, Scenes
-from scpm.data import SimulatedScenes, Simulator, simulator
-from thiefcloud.data.options import DataOptions
+from trainkit.data.pairs import DataError, Pair
+from trainkit.data.scenes import JoinedScenes, PairScenes, Scenes
 
 
 class TrainingPair(NamedTuple):

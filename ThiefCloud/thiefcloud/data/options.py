@@ -4,12 +4,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from cloudkit.data.datasets import DatasetName
-from cloudkit.data.splits import SplitLists
 from cloudkit.script.command_line import SAMPLE
 from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
 from scpm.options import Backend, check_clouds
+from trainkit.data.datasets import DatasetName
+from trainkit.data.splits import SplitLists
 
 Dataset = Literal["simulated"] | DatasetName | Literal["folder", "clear", "mixture"]
 

@@ -7,9 +7,6 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cloudkit.scoring.comparison import UNTOUCHED, Format
-from cloudkit.scoring.measures import MeasureNames
-from cloudkit.scoring.protocols import Protocol
 from cloudkit.script.checks import require_apart, require_positive
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
@@ -18,6 +15,9 @@ from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.paths import OUT
+from trainkit.scoring.comparison import UNTOUCHED, Format
+from trainkit.scoring.measures import MeasureNames
+from trainkit.scoring.protocols import Protocol
 
 GENERAL = RELEASED["general"].path
 # File of weights, or the name of released ones, which the help lists.

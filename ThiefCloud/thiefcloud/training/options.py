@@ -4,8 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from cloudkit.data.splits import SplitLists
-from cloudkit.data.stores import Store
 from cloudkit.script.checks import (
     require_decay,
     require_fraction,
@@ -13,11 +11,13 @@ from cloudkit.script.checks import (
     require_not_negative,
     require_positive,
 )
-from cloudkit.training.precision import Precision
 from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.weights import BUILDERS
 from thiefcloud.training.losses import PixelLoss
+from trainkit.data.splits import SplitLists
+from trainkit.data.stores import Store
+from trainkit.training.precision import Precision
 
 if TYPE_CHECKING:
     Architecture = str  # a type checker cannot read the names from the table

@@ -14,7 +14,7 @@ import thiefcloud
 from cloudkit.checkpoints import CheckpointError, read_file
 from cloudkit.errors import UserError
 from scpm import SCPM
-from tests.cloudkit.training.small import adam, train, trainer
+from tests.trainkit.training.small import adam, train, trainer
 from thiefcloud import ThiefCloud
 
 Change = Callable[[dict[Any, Any]], object]

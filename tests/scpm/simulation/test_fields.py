@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from cloudkit.data.pairs import DataError
 from cloudkit.imaging.images import write_image
 from scpm import CloudFields, CloudOptions, simulate_clouds
 from scpm.data import read_fields
 from scpm.options import PriorTrainOptions
+from trainkit.data.pairs import DataError
 
 GRAY = CloudOptions(angstrom=(0.0, 0.0))
 

@@ -4,11 +4,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloudkit.scoring.metrics import correlation
 from scpm import CloudOptions, simulate_clouds
 from scpm.simulation.atmosphere import draw_atmosphere
 from scpm.simulation.clouds import apply_atmosphere
 from scpm.simulation.opacity import estimate_brightness, estimate_opacity, smoothed
+from trainkit.scoring.metrics import correlation
 
 PATCHY = CloudOptions(even_fraction=0.0, opacity=(0.4, 0.8), scale=(64.0, 256.0))
 EVEN = CloudOptions(

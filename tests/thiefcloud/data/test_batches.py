@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from cloudkit.data.sampling import batch_loader
-from cloudkit.data.stores import Store
 from cloudkit.processes import Processes
 from tests.helpers import write_images, write_pairs
 from thiefcloud.data.batches import Batch, CloudyCrops
 from thiefcloud.data.datasets import Data, open_data
 from thiefcloud.data.options import DataOptions
+from trainkit.data.sampling import batch_loader
+from trainkit.data.stores import Store
 
 CPU = torch.device("cpu")
 STEPS = range(3, 7)

@@ -3,10 +3,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from cloudkit.data.pairs import DataError
 from tests.helpers import write_images, write_pairs
 from thiefcloud.data.datasets import open_data
 from thiefcloud.data.options import DataOptions
+from trainkit.data.pairs import DataError
 
 
 @pytest.fixture

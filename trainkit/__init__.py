@@ -1,0 +1,1 @@
+"""Code that both stages share for training and evaluation: datasets, training, scoring."""
