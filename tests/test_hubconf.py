@@ -23,7 +23,7 @@ before = list(sys.path)
 folder, out, *arguments = sys.argv[1:]
 model = torch.hub.load(folder, *arguments, source="local")
 assert sys.path == before
-for name in ("cloudkit", "trainkit", "scpm", "thiefcloud"):
+for name in ("cloudkit", "scpm", "thiefcloud"):
     assert sys.modules[name].__file__.startswith(folder)
 if arguments[0] == "thiefcloud":
     sys.modules["thiefcloud"].restore(model, torch.rand(3, 20, 20))
