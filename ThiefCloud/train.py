@@ -65,7 +65,9 @@ def main(options: TrainOptions) -> None:
         # Build the network, and what trains it.
         model = thiefcloud.load(run.last) if run.goes_on else new_model(options)
         announce(options, data, run)
-        criterion = RestorationLoss(options.pixel, options.perceptual, options.vgg)
+        criterion = RestorationLoss(
+            options.pixel, options.perceptual, options.vgg, thickness_weight=options.thickness
+        )
         criterion.to(processes.device)
         crops = CloudyCrops(
             data,
@@ -75,6 +77,7 @@ def main(options: TrainOptions) -> None:
             opaque=options.opaque,
             jitter=options.jitter,
             odd=options.odd,
+            augment=options.augment,
         )
         if processes.is_main:
             print(crops.note)

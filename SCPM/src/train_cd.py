@@ -55,7 +55,14 @@ def main(options: PriorTrainOptions) -> None:
         # Find the images. Read those of validation once, so that a damaged one shows now.
         data = open_prior_data(options)
         announce(options, data, run)
-        crops = PriorCrops(data, crop=options.crop, store=options.store, processes=processes)
+        crops = PriorCrops(
+            data,
+            crop=options.crop,
+            store=options.store,
+            processes=processes,
+            opaque=options.opaque,
+            augment=options.augment,
+        )
         if processes.is_main:
             print(crops.note)
         check_scenes(data.val, processes, smallest=1)

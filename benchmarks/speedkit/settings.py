@@ -215,7 +215,7 @@ def training_function(case: Case) -> Callable[[int], None]:
     sampler = crops.sampler(0, case.batch, seed=0, processes=processes)
 
     def compute_losses(parallel: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        return criterion(parallel(batch[0]), batch[1])
+        return criterion(parallel(batch.cloudy), batch.clear)
 
     def train(steps: int) -> None:
         keep_freed_memory(case.setting == "default")

@@ -6,7 +6,7 @@ together draw what one would draw.
 """
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Self
@@ -41,6 +41,24 @@ class SampleIndex:
         """
         sequence = np.random.SeedSequence((*self.entropy, use))
         return int(sequence.generate_state(1, np.uint64)[0] >> 1)
+
+
+def draw_fraction(samples: Sequence[SampleIndex], fraction: float, use: int) -> list[int]:
+    """Draw about a fraction of the samples of a batch.
+
+    Args:
+        samples: the samples.
+        fraction: probability of each.
+        use: number of the use of their randomness (`SampleIndex.seed`).
+
+    Returns:
+        The numbers of those drawn, within the batch.
+    """
+    drawn = []
+    for number, sample in enumerate(samples):
+        if fraction > np.random.default_rng(sample.seed(use)).random():
+            drawn.append(number)
+    return drawn
 
 
 class StepSampler(Sampler[list[SampleIndex]]):

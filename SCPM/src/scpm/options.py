@@ -108,6 +108,11 @@ class PriorTrainOptions(PeakOptions):
     SCPM/src/extract_clouds.py writes."""
     fields_fraction: float = 0.3
     """Fraction of the simulated clouds that take their shape from --fields."""
+    opaque: float = 0.0
+    """Fraction of the crops under opaque clouds too, so that the prior knows the thickness 1."""
+    augment: float = 0.0
+    """Fraction of the clear crops that change scale and colour before clouds are laid, so that a
+    few images stand for many."""
     precision: Precision = "auto"
     """Precision of the training. auto is bf16 on GPUs that have it, fp16 on other GPUs, fp32 on the
     CPU."""
@@ -138,6 +143,11 @@ class PriorTrainOptions(PeakOptions):
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
         require_not_negative(seed=self.seed)
+        require_fraction(opaque=self.opaque, augment=self.augment)
+        if self.augment and self.pairs is not None:
+            raise ValueError(
+                "--augment changes clear images, and --pairs has none; leave one of them out."
+            )
 
         check_clouds(
             self.backend,

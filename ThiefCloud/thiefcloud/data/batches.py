@@ -1,6 +1,7 @@
 """Training batches: random crops of cloudy and clear images, some under simulated clouds."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,16 +13,18 @@ from cloudkit.imaging.images import read_unit
 from cloudkit.memory import send
 from cloudkit.processes import Processes
 from scpm.data import Simulator
+from scpm.simulation.opaque import lay_opaque_clouds
 from thiefcloud.data.datasets import Data
 from thiefcloud.data.odd import lay_odd_pixels
-from thiefcloud.data.opaque import keep_opaque_clouds, keep_simulated_opaque, lay_opaque_clouds
+from thiefcloud.data.opaque import keep_opaque_clouds, keep_simulated_opaque
+from trainkit.data.augmentation import augment_ground
 from trainkit.data.crops import CropDataset
-from trainkit.data.sampling import SampleIndex, StepSampler
+from trainkit.data.sampling import SampleIndex, StepSampler, draw_fraction
 from trainkit.data.stores import Store
 
-Batch = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, height, width)
+Images = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, H, W)
 # Uses of a sample's randomness, beside its crop and its simulated cloud.
-_OPAQUE, _JITTER, _ODD = 1, 2, 3
+_OPAQUE, _JITTER, _ODD, _AUGMENT = 1, 2, 3, 4
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
 _LEVELS = 255  # of simulated images: in finer ones a network would see through opaque cloud
 
@@ -29,6 +32,18 @@ _LEVELS = 255  # of simulated images: in finer ones a network would see through 
 _WHOLE = 9  # number in place of a phase, so that they share no randomness with batches
 _EACH, _FEWEST, _MOST = 2, 256, 3072  # images for each training pair, and limits of all
 _LARGE = 512  # side in pixels from which an image is also used at half scale
+
+
+class Batch(NamedTuple):
+    """Training images."""
+
+    cloudy: Tensor
+    """Cloudy images (N, 3, H, W), float32 in [0, 1]."""
+    clear: Tensor
+    """What a network shall make of them, the same."""
+    thickness: Tensor
+    """True thickness of the clouds (N, 1, H, W) in [0, 1]; NaN where it is unknown, as in real
+    pairs."""
 
 
 class CloudyCrops(Dataset[Batch]):
@@ -42,6 +57,7 @@ class CloudyCrops(Dataset[Batch]):
         opaque: fraction of the crops that opaque clouds are laid over.
         jitter: strength of the random changes of brightness and colour (`jittered`).
         odd: fraction of the crops with a few odd pixels (`lay_odd_pixels`).
+        augment: fraction of the clear images that change scale and colour (`augment_ground`).
     """
 
     def __init__(
@@ -54,6 +70,7 @@ class CloudyCrops(Dataset[Batch]):
         opaque: float = 0.0,
         jitter: float = 0.0,
         odd: float = 0.0,
+        augment: float = 0.0,
     ) -> None:
         files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
@@ -68,7 +85,7 @@ class CloudyCrops(Dataset[Batch]):
         )
         self.note = self._crops.note
         self._simulate, self._opaque = data.simulate, opaque
-        self._jitter, self._odd = jitter, odd
+        self._jitter, self._odd, self._augment = jitter, odd, augment
 
     def __len__(self) -> int:
         """Return the number of samples of a pass."""
@@ -79,21 +96,27 @@ class CloudyCrops(Dataset[Batch]):
         return StepSampler(len(self), batch, seed=seed, phase=phase, processes=processes)
 
     def __getitem__(self, sample: SampleIndex) -> Batch:
-        """Return one sample: cloudy and clear, each (3, crop, crop)."""
-        cloudy, clear = self.__getitems__([sample])
-        return cloudy[0], clear[0]
+        """Return one sample, a `Batch` without its first dimension."""
+        return Batch._make(part[0] for part in self.__getitems__([sample]))
 
     def __getitems__(self, samples: Sequence[SampleIndex]) -> Batch:
-        """Return a batch: cloudy and clear, each (N, 3, crop, crop), float32 in [0, 1]."""
+        """Return a batch of crops."""
         # Cut the crops.
         pairs = [self._pairs[sample.index] for sample in samples]
         cloudy, clear = self._crops.__getitems__(samples)
 
-        # Change brightness and colour.
+        # Change scale and colour of clear ground, then brightness and colour of all.
+        ground = [number for number, pair in enumerate(pairs) if pair.cloudy == pair.clear]
+        if self._augment and ground:
+            seeds = [samples[number].seed(_AUGMENT) for number in ground]
+            clear[ground] = augment_ground(clear[ground], seeds, self._augment)
+            cloudy[ground] = clear[ground]
         if self._jitter:
             cloudy, clear = jittered(cloudy, clear, samples, self._jitter)
 
-        # Keep opaque cloud of real pairs.
+        # Keep opaque cloud of real pairs. Their thickness is unknown.
+        thickness = torch.full_like(clear[:, :1], torch.nan)
+        thickness[ground] = 0
         for number, pair in enumerate(pairs):
             if pair.keep_opaque:
                 clear[number] = keep_opaque_clouds(cloudy[number], clear[number])
@@ -103,53 +126,57 @@ class CloudyCrops(Dataset[Batch]):
         if covered:
             seeds = [samples[number].seed() for number in covered]
             under_clouds = clouded(cloudy[covered], clear[covered], seeds, self._simulate)
-            cloudy[covered], clear[covered] = under_clouds
+            cloudy[covered], clear[covered], above = under_clouds
+            thickness[covered] = joined(thickness[covered], above)
 
         # Lay opaque clouds and odd pixels over both.
-        cloudy, clear = overcast(cloudy, clear, samples, self._opaque)
-        return with_odd_pixels(cloudy, clear, samples, self._odd)
+        batch = overcast(Batch(cloudy, clear, thickness), samples, self._opaque)
+        return with_odd_pixels(batch, samples, self._odd)
 
 
 def clouded(cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator) -> Batch:
     """Lay simulated clouds over cloudy images. The truth keeps them where they are opaque.
 
-    The result is rounded to 8 bits, as real images are.
+    The result is rounded to 8 bits, as real images are. The thickness is that of these clouds.
     """
     clouds = simulate(cloudy, seeds)
     rounded = clouds.cloudy.mul(_LEVELS).round_().div_(_LEVELS)
-    return rounded, keep_simulated_opaque(clouds, clear)
+    return Batch(rounded, keep_simulated_opaque(clouds, clear), clouds.thickness)
 
 
-def overcast(
-    cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], fraction: float
-) -> Batch:
-    """Lay opaque clouds over both images of a fraction of the pairs."""
-    chosen = []
-    for number, sample in enumerate(samples):
-        if fraction > np.random.default_rng(sample.seed(_OPAQUE)).random():
-            chosen.append(number)
-    if chosen:
-        seeds = [samples[number].seed(_OPAQUE) for number in chosen]
-        both = lay_opaque_clouds(cloudy[chosen], clear[chosen], seeds)
-        cloudy[chosen], clear[chosen] = both
-    return cloudy, clear
+def overcast(batch: Batch, samples: Sequence[SampleIndex], fraction: float) -> Batch:
+    """Lay opaque clouds over a fraction of the images. The truth keeps their opaque parts."""
+    chosen = draw_fraction(samples, fraction, _OPAQUE)
+    if not chosen:
+        return batch
+
+    cloudy, clear, thickness = (part.clone() for part in batch)
+    seeds = [samples[number].seed(_OPAQUE) for number in chosen]
+    clouds = lay_opaque_clouds(cloudy[chosen], seeds)
+    cloudy[chosen] = clouds.cloudy
+    clear[chosen] = keep_simulated_opaque(clouds, clear[chosen])
+    thickness[chosen] = joined(thickness[chosen], clouds.thickness)
+    return Batch(cloudy, clear, thickness)
 
 
-def with_odd_pixels(
-    cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], fraction: float
-) -> Batch:
+def joined(below: Tensor, above: Tensor) -> Tensor:
+    """Return the thickness of two layers of cloud together; NaN if that below is unknown."""
+    return 1 - (1 - below) * (1 - above)
+
+
+def with_odd_pixels(batch: Batch, samples: Sequence[SampleIndex], fraction: float) -> Batch:
     """Lay odd pixels over both images of a fraction of the pairs."""
     for number, sample in enumerate(samples):
         random = np.random.default_rng(sample.seed(_ODD))
         if fraction > random.random():
-            both = lay_odd_pixels(cloudy[number], clear[number], random)
-            cloudy[number], clear[number] = both
-    return cloudy, clear
+            both = lay_odd_pixels(batch.cloudy[number], batch.clear[number], random)
+            batch.cloudy[number], batch.clear[number] = both
+    return batch
 
 
 def jittered(
     cloudy: Tensor, clear: Tensor, samples: Sequence[SampleIndex], strength: float
-) -> Batch:
+) -> Images:
     """Change the colours of pairs, both images alike: each band times a random factor.
 
     The scattering model still holds, because the factor scales ground and cloud alike.
@@ -189,11 +216,11 @@ class WholeImages:
         """Return the number of images, which is enough for the fit."""
         return min(max(_EACH * len(self._data.train), _FEWEST), _MOST)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[Images]:
         """Yield cloudy and clear, each (1, 3, H, W), large images at half scale too."""
         return map(self._pair, range(len(self)))
 
-    def _pair(self, number: int) -> Batch:
+    def _pair(self, number: int) -> Images:
         sample = SampleIndex(number, (self._seed, _WHOLE, number))
         random = sample.generator()
         pair = self._data.train[int(random.integers(len(self._data.train)))]
@@ -205,5 +232,6 @@ class WholeImages:
         if pair.keep_opaque:
             clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
         if pair.simulated:
-            cloudy, clear = clouded(cloudy, clear, [sample.seed()], self._data.simulate)
-        return overcast(cloudy.clone(), clear.clone(), [sample], self._opaque)
+            cloudy, clear, _ = clouded(cloudy, clear, [sample.seed()], self._data.simulate)
+        batch = Batch(cloudy, clear, torch.zeros_like(clear[:, :1]))
+        return overcast(batch, [sample], self._opaque)[:2]

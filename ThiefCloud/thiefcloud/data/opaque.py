@@ -3,12 +3,10 @@
 A network with opaque cloud in its truth learns to leave it, and not to invent the ground below.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
-from scpm import CloudOptions, SimulatedClouds, simulate_clouds
+from scpm import SimulatedClouds
 from scpm.simulation.opacity import estimate_opacity, smoothed
 
 _GROUND, _CLOUD = 0.93, 0.99  # thickness up to which the ground is the truth, then the cloud
@@ -19,49 +17,13 @@ _GROUND_ESTIMATED, _CLOUD_ESTIMATED = 0.25, 0.45
 
 _WINDOW = 5  # pixels, over which the opacity of a real cloud is estimated
 _EDGE = 5  # pixels, over which its edge is smoothed
-_LAYERS = 2  # of different brightness, which gives the shades of real clouds
-_OPAQUE_CLOUDS = CloudOptions(
-    opacity=(0.8, 0.999),
-    opacity_skew=0.7,
-    even_fraction=0.03,
-    patchy_floor=(0.0, 0.1),
-    coverage=(0.03, 0.35),
-    softness=(0.15, 1.0),
-    texture=(0.0, 0.8),
-    scale=(24.0, 512.0),
-    smoothing=(1.0, 4.0),
-    angstrom=(0.0, 0.2),
-    even_brightness=(0.75, 1.0),
-    patchy_brightness=(0.7, 1.0),
-    tint=0.08,
-)
-
-
-def lay_opaque_clouds(cloudy: Tensor, clear: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
-    """Lay random clouds over pairs.
-
-    The cloudy image gets all of them, the clear one only their opaque parts. Between the
-    thicknesses of 0.93 and 0.99 the truth changes smoothly from the ground to the cloud.
-
-    Args:
-        cloudy: (N, 3, H, W), floating, in [0, 1].
-        clear: the same.
-        seeds: N integers, one for each pair.
-
-    Returns:
-        Both again, of the same shape, type and range.
-    """
-    light = torch.ones_like(clear[:, :1])  # fraction that passes
-    for layer in range(_LAYERS):
-        of_layer = [seed + layer for seed in seeds]
-        cloudy, thickness = simulate_clouds(cloudy, of_layer, _OPAQUE_CLOUDS)
-        light = light * (1 - thickness)
-
-    return cloudy, torch.lerp(clear, cloudy, _fraction_of_cloud(1 - light, _GROUND, _CLOUD))
 
 
 def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
-    """Put the opaque parts of simulated clouds into the clear images, as `lay_opaque_clouds` does.
+    """Put the opaque parts of simulated clouds into the clear images.
+
+    Between the thicknesses of 0.93 and 0.99 the truth changes smoothly from the ground to the
+    cloud.
 
     Args:
         clouds: simulated clouds over N images.

@@ -198,15 +198,17 @@ class RemovalNetwork(Restorer):
         self.prior.requires_grad_(False).eval()
         return self
 
-    def tune_prior(self) -> Self:
+    def tune_prior(self, *, head: bool = False) -> Self:
         """Let the prior learn from the removal.
 
-        Its thickness head stays as it is, because no term of the loss depends on it.
+        Args:
+            head: let its thickness head learn too. Without a term of the loss for the thickness
+                it would lose its meaning.
         """
         self.prior_frozen = False
         self.prior.requires_grad_(True).train(self.training)
         if isinstance(self.prior, SCPM):
-            self.prior.head.requires_grad_(False)
+            self.prior.head.requires_grad_(head)
         return self
 
     def train(self, mode: bool = True) -> Self:

@@ -26,7 +26,8 @@ class RestorationLoss(nn.Module):
     """Deep supervision of the paper's code.
 
     The loss is 2.4, 0.3 and 0.3 times the pixel loss of levels 1, 2 and 3, plus perceptual terms.
-    An inversion adds 0.3 times the pixel loss of what it leaves.
+    An inversion adds 0.3 times the pixel loss of what it leaves. The error of the thickness map can
+    be added where the true one is known.
 
     Args:
         pixel: "mse" as in the paper, "l1" or "psnr" (`psnr_loss`).
@@ -34,25 +35,36 @@ class RestorationLoss(nn.Module):
             the paper.
         vgg: file with the weights of torchvision's VGG16, only read if the weight is not 0.
             Default: torchvision fetches them.
+        thickness_weight: weight of the mean absolute error of the thickness map.
     """
 
     def __init__(
-        self, pixel: PixelLoss = "mse", perceptual_weight: float = 0.0, vgg: Path | None = None
+        self,
+        pixel: PixelLoss = "mse",
+        perceptual_weight: float = 0.0,
+        vgg: Path | None = None,
+        *,
+        thickness_weight: float = 0.0,
     ) -> None:
         super().__init__()
         self.pixel = _PIXEL_LOSSES[pixel]
         self.perceptual_weight = perceptual_weight
+        self.thickness_weight = thickness_weight
         self.perceptual = PerceptualLoss(load_vgg16(vgg)) if perceptual_weight > 0 else None
 
-    def forward(self, result: Restoration, clear: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, result: Restoration, clear: Tensor, thickness: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compute the losses of a batch.
 
         Args:
             result: the network's outputs, with those of levels 2 and 3.
             clear: the clear images, (N, 3, H, W).
+            thickness: the true thickness (N, 1, H, W); NaN where it is unknown.
 
         Returns:
-            "loss". With a perceptual part also "pixel" and "perceptual", whose weighted sum it is.
+            "loss", and its parts if there are several: "pixel", "perceptual", "thickness". It is
+            their weighted sum.
 
         Raises:
             ValueError: levels 2 and 3 are missing.
@@ -71,11 +83,15 @@ class RestorationLoss(nn.Module):
         if result.inverted is not None:
             pixel = pixel + _INVERTED_WEIGHT * self.pixel(result.inverted, clear)
 
-        if self.perceptual is None:
-            return {"loss": pixel}
-        perceptual = self.perceptual(outputs, clear)
-        loss = pixel + self.perceptual_weight * perceptual
-        return {"loss": loss, "pixel": pixel, "perceptual": perceptual}
+        parts: dict[str, Tensor] = {}
+        loss = pixel
+        if self.perceptual is not None:
+            parts["perceptual"] = self.perceptual(outputs, clear)
+            loss = loss + self.perceptual_weight * parts["perceptual"]
+        if self.thickness_weight > 0 and thickness is not None and result.thickness is not None:
+            parts["thickness"] = thickness_loss(result.thickness, thickness)
+            loss = loss + self.thickness_weight * parts["thickness"]
+        return {"loss": loss, "pixel": pixel, **parts} if parts else {"loss": loss}
 
 
 def psnr_loss(images: Tensor, clear: Tensor) -> Tensor:
@@ -89,6 +105,18 @@ def psnr_loss(images: Tensor, clear: Tensor) -> Tensor:
     """
     error = (images.float().clamp(*_VALUES) - clear).square().mean((1, 2, 3))
     return (error + _SMALLEST_ERROR).log10().mean()
+
+
+def thickness_loss(found: Tensor, true: Tensor) -> Tensor:
+    """Return the mean absolute error of thickness maps where the true ones are known.
+
+    Args:
+        found: (N, 1, H, W).
+        true: the same; NaN where it is unknown. If it is unknown everywhere, the error is 0.
+    """
+    known = ~true.isnan()
+    error = (found.float() - true.nan_to_num()).abs() * known
+    return error.sum() / known.sum().clamp_min(1)
 
 
 _PIXEL_LOSSES: dict[PixelLoss, Callable[[Tensor, Tensor], Tensor]] = {

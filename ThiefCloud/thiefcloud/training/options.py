@@ -54,6 +54,9 @@ class TrainOptions(DataOptions):
     jitter: float = 0.0
     """Strength of random changes of brightness and colour of training pairs, both images alike.
     With 0.2 most become up to a fifth brighter or darker. 0: none."""
+    augment: float = 0.0
+    """Fraction of the clear images that change scale and colour before clouds are laid, so that a
+    few images stand for many."""
     pretrained: Path | None = None
     """Weights to begin with: a best.pt or released weights. They decide the network and --residual,
     and the prior unless --prior names another. Default: random weights."""
@@ -102,6 +105,9 @@ class TrainOptions(DataOptions):
     max_gradient: float | None = None
     """Norm to which larger gradients are scaled down in the frozen and the tunable phase. Default:
     none are. The phase of the inversion has its own bound."""
+    thickness: float = 0.0
+    """Weight of the error of the thickness map where the true one is known, under simulated clouds.
+    It keeps the tunable prior a detector of cloud. The paper has none."""
     perceptual: float = 0.04
     """Weight of the perceptual loss; 0 leaves it out."""
     vgg: Path | None = None
@@ -130,6 +136,10 @@ class TrainOptions(DataOptions):
 
         if self.no_prior and self.untrained_prior:
             raise ValueError("--no-prior and --untrained-prior contradict each other; give one.")
+        if self.thickness and (self.no_prior or self.network != "thiefcloud"):
+            raise ValueError(
+                "--thickness scores the map of the prior, and this network has none; leave it out."
+            )
         builds_network = self.no_prior or self.untrained_prior or self.network != "thiefcloud"
         if self.pretrained is not None and builds_network:
             raise ValueError(
@@ -165,6 +175,7 @@ class TrainOptions(DataOptions):
             require_positive(max_gradient=self.max_gradient)
         require_not_negative(
             perceptual=self.perceptual,
+            thickness=self.thickness,
             lr_end=self.lr_end,
             seed=self.seed,
             jitter=self.jitter,
@@ -172,7 +183,7 @@ class TrainOptions(DataOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
-        require_fraction(opaque=self.opaque, odd=self.odd)
+        require_fraction(opaque=self.opaque, odd=self.odd, augment=self.augment)
 
     @property
     def split_lists(self) -> SplitLists:

@@ -95,16 +95,20 @@ def prepare(
     if phase.name == "frozen":
         model.freeze_prior()
     else:
-        model.tune_prior()
+        model.tune_prior(head=criterion.thickness_weight > 0)
     if model.inversion is not None:
         model.inversion.requires_grad_(phase.name == "tunable")
-    return model, lambda network, batch: criterion(network(batch[0]), batch[1])
+
+    def losses(network: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        found: dict[str, Tensor] = criterion(network(batch.cloudy), batch.clear, batch.thickness)
+        return found
+
+    return model, losses
 
 
 def inversion_loss(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
     """Return the loss of the inversion alone."""
-    cloudy, clear = batch
-    return {"loss": psnr_loss(part(cloudy), clear)}
+    return {"loss": psnr_loss(part(batch.cloudy), batch.clear)}
 
 
 class InversionAlone(nn.Module):

@@ -109,6 +109,14 @@ def test_prior_tuned_after_it_was_frozen_learns_but_for_its_head() -> None:
     assert set(before) - changed(model, before) == head
 
 
+def test_the_head_learns_if_the_loss_scores_the_thickness() -> None:
+    prior = SCPM()
+    model = ThiefCloud(prior).tune_prior(head=True)
+    assert all(weight.requires_grad for weight in model.parameters())
+    model(torch.rand(1, 3, 16, 16)).thickness.sum().backward()
+    assert prior.head.weight.grad is not None
+
+
 def test_prior_frozen_after_it_was_tuned_stays() -> None:
     model = ThiefCloud(SCPM()).tune_prior().freeze_prior()
     assert not of_the_prior(changed(model, training_step(model)))

@@ -17,6 +17,7 @@ from thiefcloud.training.losses import (
     RestorationLoss,
     load_vgg16,
     psnr_loss,
+    thickness_loss,
 )
 
 RELU_ENDS = {3: "relu1_2", 8: "relu2_2", 15: "relu3_3"}
@@ -62,6 +63,31 @@ def test_what_the_inversion_leaves_has_its_own_term() -> None:
     alone = RestorationLoss("l1")(result, clear)["loss"]
     with_it = RestorationLoss("l1")(result._replace(inverted=clear + 0.5), clear)["loss"]
     assert (with_it - alone).item() == pytest.approx(0.3 * 0.5, rel=1e-5)
+
+
+def test_the_thickness_counts_where_it_is_known() -> None:
+    clear = torch.rand(2, 3, 8, 8)
+    found = torch.full((2, 1, 8, 8), 0.2, requires_grad=True)
+    result = outputs_of(clear, 0.1, -0.2, 0.3)._replace(thickness=found)
+    true = torch.full((2, 1, 8, 8), torch.nan)
+    true[0] = 0.5
+    alone = RestorationLoss("l1")(result, clear, true)
+    losses = RestorationLoss("l1", thickness_weight=2)(result, clear, true)
+    assert set(alone) == {"loss"}
+    assert losses["thickness"].item() == pytest.approx(0.3)
+    assert losses["pixel"].item() == alone["loss"].item()
+    assert losses["loss"].item() == pytest.approx(alone["loss"].item() + 2 * 0.3)
+
+    losses["loss"].backward()
+    gradient = found.grad
+    assert gradient is not None
+    assert (gradient[0] < 0).all()
+    assert (gradient[1] == 0).all(), "not NaN where nothing is known"
+
+
+def test_a_batch_without_known_thickness_has_no_error() -> None:
+    unknown = torch.full((1, 1, 4, 4), torch.nan)
+    assert thickness_loss(torch.rand(1, 1, 4, 4), unknown).item() == 0
 
 
 def test_the_psnr_loss_weighs_every_image_alike() -> None:
