@@ -11,7 +11,8 @@ All trainings take equally many steps and differ in the prior alone. Each arm is
 fold and scored on the fold's test images. The report compares the arms image by image.
 
 After an interruption, start the same command again: it skips finished runs and resumes the others.
-Two processes can divide the work, each with its own --arms or --seeds.
+--jobs N works on N runs at a time. Two machines can divide the work, each with its own --arms or
+--seeds.
 
 Files in --out: fold-N/train.txt and test.txt; fold-N/ARM/ with the files of train.py, test/ of
 test.py and thickness.json; ablation.json and ablation.md.
@@ -21,9 +22,10 @@ import os
 
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import run_script
+from prior_ablation.jobs import complete_all
 from prior_ablation.options import AblationOptions, parse
 from prior_ablation.report import check_reference, summarize, write
-from prior_ablation.runs import complete, plan_runs, state_of
+from prior_ablation.runs import plan_runs
 
 
 def main(options: AblationOptions) -> None:
@@ -37,9 +39,7 @@ def main(options: AblationOptions) -> None:
     if not options.report_only:
         runs = plan_runs(options)
         check_reference(options.reference, [run.arm.name for run in runs])
-        for number, run in enumerate(runs, start=1):
-            print(f"run {number} of {len(runs)}: {run.title} ({state_of(run)})", flush=True)
-            complete(run, options)
+        complete_all(runs, options)
 
     print(write(options.out, summarize(options.out, options.reference)))
     print(f"written to {options.out}")

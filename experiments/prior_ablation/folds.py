@@ -1,22 +1,35 @@
-"""Folds of a dataset, each of neighbouring images: neighbouring numbers often show one place."""
+"""Folds of a dataset, or its own test part.
 
-from itertools import chain, pairwise
+A fold is of neighbouring images, because neighbouring numbers often show one place.
+"""
+
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
 from cloudkit.errors import UserError
 from cloudkit.files import write_text
 from cloudkit.imaging.finding import natural_key
-from trainkit.data.datasets import DatasetName, custom_part_folders, part_folders
+from trainkit.data.datasets import (
+    DatasetName,
+    custom_part_folders,
+    find_folder,
+    find_named,
+    part_folders,
+)
 from trainkit.data.matching import match_folders
 from trainkit.data.pairs import DataError
+from trainkit.data.roles import PART_NAMES
 from trainkit.data.splits import read_names
 from trainkit.data.trees import UNSPLIT
 
 TRAIN_LIST, TEST_LIST = "train.txt", "test.txt"
 
 
-def list_pairs(dataset: DatasetName | Literal["folder"], root: Path) -> list[str]:
+Dataset = DatasetName | Literal["folder"]
+
+
+def list_pairs(dataset: Dataset, root: Path) -> list[str]:
     """Return the names of all pairs of a dataset, from all its parts, in natural order.
 
     Returns:
@@ -43,6 +56,29 @@ def list_pairs(dataset: DatasetName | Literal["folder"], root: Path) -> list[str
     return names
 
 
+def own_test(dataset: Dataset, root: Path, names: list[str]) -> list[str]:
+    """Return those of the names of `list_pairs` that belong to the dataset's own test part.
+
+    Raises:
+        DataError: The dataset has no test part, or none that leaves two images for training.
+    """
+    splits = find_folder(root) if dataset == "folder" else find_named(dataset, root)
+    tested = {pair.name for pair in splits.test}
+    if not tested or tested & {pair.name for pair in splits.train}:
+        raise DataError(
+            f"--folds is 1, but {root} has no test part of its own; expected train/ and test/ "
+            "there: give two or more --folds."
+        )
+
+    test = [name for name in names if _without_part(name) in tested]
+    if len(names) - len(test) < 2:
+        raise DataError(
+            f"--folds is 1, and the test part of {root} leaves {len(names) - len(test)} pairs, "
+            "expected at least 2 for training: give two or more --folds."
+        )
+    return test
+
+
 def split_into_folds(names: list[str], folds: int) -> list[list[str]]:
     """Split names into consecutive folds of equal length; the first ones may be longer by one.
 
@@ -61,17 +97,24 @@ def split_into_folds(names: list[str], folds: int) -> list[list[str]]:
     return [names[start:end] for start, end in pairwise(ends)]
 
 
-def write_folds(out: Path, tests: list[list[str]]) -> None:
+def write_folds(out: Path, names: list[str], tests: list[list[str]]) -> None:
     """Write train.txt and test.txt of each fold to fold-1, fold-2, ...
+
+    Args:
+        out: Folder of the ablation.
+        names: All pairs.
+        tests: Test pairs of each fold. All other pairs train.
 
     Raises:
         UserError: The folder holds folds of another dataset or number. Nothing is written then.
     """
     lists: dict[Path, list[str]] = {}
     for fold, test in enumerate(tests, start=1):
-        train = chain(*tests[: fold - 1], *tests[fold:])
+        held_out = set(test)
         lists[fold_folder(out, fold) / TEST_LIST] = test
-        lists[fold_folder(out, fold) / TRAIN_LIST] = list(train)
+        lists[fold_folder(out, fold) / TRAIN_LIST] = [
+            name for name in names if name not in held_out
+        ]
 
     for path in sorted(out.glob("fold-*/*.txt")):
         if path not in lists or read_names(path) != lists[path]:
@@ -81,11 +124,17 @@ def write_folds(out: Path, tests: list[list[str]]) -> None:
                 "folder with --out."
             )
 
-    for path, names in lists.items():
+    for path, listed in lists.items():
         if not path.exists():
-            write_text(path, "\n".join([*names, ""]))
+            write_text(path, "\n".join([*listed, ""]))
 
 
 def fold_folder(out: Path, fold: int) -> Path:
     """Return the folder of a fold, counted from 1."""
     return out / f"fold-{fold}"
+
+
+def _without_part(name: str) -> str:
+    """Return the pair's own name of a name of `list_pairs`."""
+    part, _, rest = name.partition("/")
+    return rest if rest and part in PART_NAMES else name

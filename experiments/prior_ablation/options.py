@@ -20,6 +20,7 @@ from scpm.paths import default_prior
 from thiefcloud.training.losses import PixelLoss
 from thiefcloud.training.options import PRESETS, TrainOptions, check_inversion
 from trainkit.data.datasets import DatasetName
+from trainkit.training.precision import Precision
 
 Kind = Literal[
     "no-prior",
@@ -51,7 +52,8 @@ class AblationOptions(PeakOptions):
     trained-then-tunable: frozen for the first half of the epochs, as in the paper. unet: another
     network."""
     folds: int = 3
-    """Number of folds, each of neighbouring images. Each is the test set once; the others train."""
+    """Number of folds, each of neighbouring images. Each is the test set once; the others train.
+    1: keep the dataset's own test part."""
     seeds: tuple[int, ...] = (_PAPER.seed,)
     """Random seeds of the trainings. All runs are repeated with each; more can be added later."""
     out: Path = RUNS / "ablation"
@@ -87,8 +89,13 @@ class AblationOptions(PeakOptions):
     """Steps that fit the coarsest part of each inversion before its other parts."""
     validate_every: int = _PAPER.validate_every
     """Epochs between validations; each validation saves the run."""
+    precision: Precision = _PAPER.precision
+    """Arithmetic. auto: bf16 on GPUs that have it, fp16 on others, fp32 on the CPU."""
     device: str = "auto"
     """Device to use: auto, cpu, cuda, cuda:1, ..."""
+    jobs: int = 1
+    """Number of runs at a time. Each has a process of its own and an equal part of PyTorch's
+    threads, and prints to the file RUN.log beside its folder."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
@@ -101,12 +108,15 @@ class AblationOptions(PeakOptions):
                 shown = " ".join(map(str, values)) or "empty"
                 raise ValueError(f"--{name} is {shown}, expected at least one, each once.")
 
-        for name, value in (("folds", self.folds), ("epochs", self.epochs)):
-            if value < 2:
-                raise ValueError(f"--{name} is {value}, expected at least 2.")
-
+        if self.epochs < 2:
+            raise ValueError(f"--epochs is {self.epochs}, expected at least 2.")
         require_positive(
-            batch=self.batch, lr=self.lr, crop=self.crop, validate_every=self.validate_every
+            folds=self.folds,
+            batch=self.batch,
+            lr=self.lr,
+            crop=self.crop,
+            validate_every=self.validate_every,
+            jobs=self.jobs,
         )
         check_inversion(self.epochs_inversion, residual=self.residual)
         require_not_negative(

@@ -26,7 +26,7 @@ one side of 0; "not resolved": it holds 0. It covers the choice of test images a
 a fold have one training in common, so what another seed would have changed is not in it: check
 whether folds and seeds agree."""
 _THICKNESS = """\
-Correlation (Pearson) of SCPM's thickness map with the opacity estimated from the real test pairs.
+Correlation (Pearson) of SCPM's thickness map with the opacity estimated from the test pairs.
 Within: pixels of one image, mean over images. Between: pixels of all test images of a run together,
 mean over runs; only this shows an even veil. Tuning keeps SCPM's thickness head, so maps after
 tuning are not calibrated: the numbers say what is left."""
@@ -86,7 +86,7 @@ def render(report: Mapping[str, Any]) -> str:
         parts += ["## Differences", _table(rows), _INTERVALS]
     if report["sight"]:
         rows = map(_thickness_row, report["sight"].items())
-        parts += ["## Does SCPM see real clouds?", _table(rows), _THICKNESS]
+        parts += ["## Does SCPM see the clouds?", _table(rows), _THICKNESS]
     return "\n\n".join(parts) + "\n"
 
 

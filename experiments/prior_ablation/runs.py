@@ -23,6 +23,7 @@ from prior_ablation.folds import (
     TRAIN_LIST,
     fold_folder,
     list_pairs,
+    own_test,
     split_into_folds,
     write_folds,
 )
@@ -74,7 +75,11 @@ def plan_runs(options: AblationOptions) -> list[Run]:
 
     arms = make_arms(options)
     names = list_pairs(options.dataset, options.root)
-    write_folds(options.out, split_into_folds(names, options.folds))
+    if options.folds == 1:
+        tests = [own_test(options.dataset, options.root, names)]
+    else:
+        tests = split_into_folds(names, options.folds)
+    write_folds(options.out, names, tests)
 
     runs = []
     for seed, fold, arm in product(options.seeds, range(1, options.folds + 1), arms):
@@ -192,6 +197,7 @@ def training_arguments(run: Run, options: AblationOptions) -> list[str]:
         "epochs-inversion": options.epochs_inversion,
         "even-steps": options.even_steps,
         "validate-every": options.validate_every,
+        "precision": options.precision,
     }
     if options.vgg:
         named["vgg"] = options.vgg.resolve()

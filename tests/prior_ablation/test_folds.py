@@ -3,8 +3,9 @@ from pathlib import Path
 import pytest
 
 from cloudkit.errors import UserError
-from prior_ablation.folds import list_pairs, split_into_folds, write_folds
+from prior_ablation.folds import list_pairs, own_test, split_into_folds, write_folds
 from tests.helpers import touch, write_pairs
+from trainkit.data.datasets import DATASETS
 from trainkit.data.pairs import DataError
 from trainkit.data.splits import read_names
 
@@ -53,7 +54,7 @@ def test_parts_are_taken_together(tmp_path: Path) -> None:
 
 
 def test_lists_are_written_and_not_changed(tmp_path: Path) -> None:
-    write_folds(tmp_path, split_into_folds(names(6), 2))
+    write_folds(tmp_path, names(6), split_into_folds(names(6), 2))
     assert (
         read_names(tmp_path / "fold-1" / "test.txt")
         == read_names(tmp_path / "fold-2" / "train.txt")
@@ -64,24 +65,64 @@ def test_lists_are_written_and_not_changed(tmp_path: Path) -> None:
         == read_names(tmp_path / "fold-1" / "train.txt")
         == ["3", "4", "5"]
     )
-    write_folds(tmp_path, split_into_folds(names(6), 2))
+    write_folds(tmp_path, names(6), split_into_folds(names(6), 2))
     before = {path: path.read_text() for path in tmp_path.rglob("*.txt")}
     for other in (
-        split_into_folds(names(6), 3),
-        split_into_folds(names(7), 2),
-        split_into_folds(names(4), 2),
+        (names(6), 3),
+        (names(7), 2),
+        (names(4), 2),
     ):
         with pytest.raises(
             UserError, match=r"ablation over other folds.*another folder with --out"
         ):
-            write_folds(tmp_path, other)
+            write_folds(tmp_path, other[0], split_into_folds(*other))
         assert {path: path.read_text() for path in tmp_path.rglob("*.txt")} == before
 
 
 def test_fewer_folds_than_were_begun_are_other_ones(tmp_path: Path) -> None:
-    write_folds(tmp_path, split_into_folds(names(6), 3))
+    write_folds(tmp_path, names(6), split_into_folds(names(6), 3))
     for fold in (1, 2):  # as if the data had been such that these two agree
         for path in (tmp_path / f"fold-{fold}").iterdir():
             path.unlink()
     with pytest.raises(UserError, match=r"other folds than these 2 \(.*fold-3"):
-        write_folds(tmp_path, split_into_folds(names(6), 2))
+        write_folds(tmp_path, names(6), split_into_folds(names(6), 2))
+
+
+def test_a_dataset_s_own_test_part(tmp_path: Path) -> None:
+    parts = {"train": ["a1.png", "a2.png"], "val": ["b3.png"], "test": ["c4.png", "c5.png"]}
+    for part, files in parts.items():
+        for kind in ("cloudy", "clear"):
+            touch(tmp_path / part / kind, files)
+    pairs = list_pairs("folder", tmp_path)
+    test = own_test("folder", tmp_path, pairs)
+    assert test == ["test/c4", "test/c5"]
+
+    write_folds(tmp_path / "out", pairs, [test])
+    assert read_names(tmp_path / "out" / "fold-1" / "test.txt") == test
+    trained = read_names(tmp_path / "out" / "fold-1" / "train.txt")
+    assert trained == ["train/a1", "train/a2", "val/b3"]
+
+
+def test_the_rule_of_a_dataset_without_parts(tmp_path: Path) -> None:
+    tested = DATASETS["rice1"].test_names()
+    assert tested is not None
+    for kind in ("cloud", "label"):
+        touch(tmp_path / "RICE1" / kind, [f"{number}.png" for number in range(40)])
+    pairs = list_pairs("rice1", tmp_path)
+    assert own_test("rice1", tmp_path, pairs) == [name for name in names(40) if name in tested]
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ({"": names(6)}, "has no test part of its own"),
+        ({"train": names(6)}, "has no test part of its own"),
+        ({"train": ["1"], "test": ["2"]}, "leaves 1 pairs, expected at least 2"),
+    ],
+)
+def test_no_test_part_to_use(parts: dict[str, list[str]], message: str, tmp_path: Path) -> None:
+    for part, listed in parts.items():
+        for kind in ("cloudy", "clear"):
+            touch(tmp_path / part / kind, [f"{name}.png" for name in listed])
+    with pytest.raises(DataError, match=message):
+        own_test("folder", tmp_path, list_pairs("folder", tmp_path))

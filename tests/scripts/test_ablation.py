@@ -4,10 +4,15 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from cloudkit.folders import FolderInUseError, FolderLock
 from tests.helpers import (
     ABLATION,
     Killed,
@@ -119,6 +124,32 @@ def test_what_is_finished_stays_and_what_is_gone_is_done_again(
         ("fold-2", ARMS[0], "test"),
         ("fold-2", ARMS[1], "thickness.json"),
     }
+
+
+def test_runs_at_a_time_give_the_same(
+    copy: Path, finished: Path, given: Arguments, capfd: pytest.CaptureFixture[str]
+) -> None:
+    shutil.rmtree(copy / "fold-1")
+    assert run_script(ABLATION, *given, "--out", copy, "--jobs", 2) == 0
+    shown = capfd.readouterr().out
+    assert "run 1 of 4: fold 1, untrained-frozen, seed 2023 (new)" in shown
+    assert "run 2 of 4: fold 1, trained-then-tunable, seed 2023 is finished" in shown
+    assert "best validation PSNR" not in shown  # it is in the log
+    for arm in ARMS:
+        assert "best validation PSNR" in (copy / "fold-1" / f"{arm}.log").read_text()
+        last = Path("fold-1", arm, "last.pt")
+        assert_same_state(copy / last, finished / last)
+    assert (copy / "ablation.json").read_text() == (finished / "ablation.json").read_text()
+
+
+def test_a_failing_run_of_several_names_its_log(
+    given: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run_script(ABLATION, *given, "--crop", 64, "--out", out, "--jobs", 2) == 2
+    log = re.search(r"Its output is in (.*\.log)", capfd.readouterr().err)
+    assert log is not None
+    assert "smaller than the crop of 64" in Path(log[1]).read_text()
 
 
 @pytest.mark.parametrize(
@@ -248,3 +279,35 @@ def test_a_failing_training_stops_it_and_says_so(
     message = "train.py stopped with the error above; correct it and start the same command again"
     assert message in shown
     assert "Traceback" not in shown
+
+
+def test_a_kill_ends_the_runs_at_a_time(given: Arguments, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = [*given, "--out", out, "--jobs", 2, "--epochs", 10000]
+    ablation = subprocess.Popen([sys.executable, ABLATION, *map(str, arguments)])
+    folders = [out / "fold-1" / arm for arm in ARMS]
+    wait_until(lambda: all((folder / "last.pt").exists() for folder in folders))
+    for folder in folders:
+        with pytest.raises(FolderInUseError):
+            FolderLock(folder, "ablation").require_free()
+
+    ablation.kill()
+    ablation.wait()
+    wait_until(lambda: all(map(is_free, folders)))
+
+
+def is_free(folder: Path) -> bool:
+    """Return whether no process works on a run."""
+    try:
+        FolderLock(folder, "ablation").require_free()
+    except FolderInUseError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    """Wait for a condition, at most two minutes."""
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.1)
