@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cloudkit.errors import UserError
@@ -20,7 +21,7 @@ class PlotOptions:
     """Folders of the records and the plots."""
 
     records: Path = ROOT / "checkpoints" / "records"
-    """Folder with NAME-history.json of trainings, and with ablation.json."""
+    """Folder with NAME-history.json of trainings, and with ablation*.json."""
     out: Path = ROOT / "Figure"
     """Folder for training.svg and ablation.svg."""
 
@@ -43,9 +44,11 @@ def main(options: PlotOptions) -> None:
         )
     save(plot_training(histories), options.out / "training.svg")
 
-    ablation = options.records / "ablation.json"
-    if ablation.exists():
-        save(plot_ablation(read_json(ablation)), options.out / "ablation.svg")
+    ablations = {}
+    for path in sorted(options.records.glob("ablation*.json")):
+        ablations[path.stem.removeprefix("ablation").lstrip("-")] = read_json(path)
+    if ablations:
+        save(plot_ablations(ablations), options.out / "ablation.svg")
 
 
 def plot_training(histories: dict[str, list[dict[str, float]]]) -> Figure:
@@ -72,24 +75,37 @@ def plot_training(histories: dict[str, list[dict[str, float]]]) -> Figure:
     return figure
 
 
-def plot_ablation(ablation: dict[str, Any]) -> Figure:
-    """Plot the difference of each pair of arms with its 95 % interval."""
-    labels, means, errors = [], [], []
-    for difference in reversed(ablation["differences"]):
-        psnr = difference["psnr"]
-        if psnr is not None and psnr["low"] is not None:
-            labels.append(f"{difference['arm']}\n- {difference['against']}")
-            means.append(psnr["mean"])
-            errors.append((psnr["mean"] - psnr["low"], psnr["high"] - psnr["mean"]))
+def plot_ablations(ablations: dict[str, dict[str, Any]]) -> Figure:
+    """Plot the differences between arms, one panel for each ablation."""
+    rows = sum(len(ablation["differences"]) for ablation in ablations.values())
+    figure, panels = plt.subplots(
+        len(ablations),
+        figsize=(6, 0.7 * len(ablations) + 0.4 * rows),
+        layout="constrained",
+        sharex=True,
+        squeeze=False,
+        height_ratios=[len(ablation["differences"]) or 1 for ablation in ablations.values()],
+    )
+    for axes, (title, ablation) in zip(panels[:, 0], ablations.items(), strict=True):
+        plot_differences(axes, ablation["differences"])
+        axes.set_title(title)
+    panels[-1, 0].set_xlabel("difference of PSNR, dB, with 95 % interval")
+    return figure
 
-    figure, axes = plt.subplots(figsize=(6, 0.6 + 0.4 * len(labels)), layout="constrained")
-    for row, (mean, error) in enumerate(zip(means, errors, strict=True)):
-        xerr = [[error[0]], [error[1]]]
-        axes.errorbar(mean, row, xerr=xerr, fmt="o", color="#4a78b0", capsize=3)
+
+def plot_differences(axes: Axes, differences: list[dict[str, Any]]) -> None:
+    """Plot the difference of each pair of arms with its 95 % interval."""
+    labels: list[str] = []
+    for difference in reversed(differences):
+        psnr = difference["psnr"]
+        if psnr is None or psnr["low"] is None:
+            continue
+        xerr = [[psnr["mean"] - psnr["low"]], [psnr["high"] - psnr["mean"]]]
+        axes.errorbar(psnr["mean"], len(labels), xerr=xerr, fmt="o", color="#4a78b0", capsize=3)
+        labels.append(f"{difference['arm']}\n- {difference['against']}")
+
     axes.axvline(0, color="gray", linewidth=0.8)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("difference of PSNR, dB, with 95 % interval")
-    return figure
 
 
 def save(figure: Figure, path: Path) -> None:

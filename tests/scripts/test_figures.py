@@ -67,7 +67,10 @@ def test_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pairs = [{"arm": "trained-frozen-9", "against": "untrained-frozen", "psnr": mean, "ssim": None}]
     (tmp_path / "ablation.json").write_text(json.dumps({"differences": pairs}))
     assert run_script(PLOTS, "--records", tmp_path, "--out", tmp_path) == 0
-    first = (tmp_path / "training.svg").read_bytes()
     assert (tmp_path / "ablation.svg").stat().st_size > 1000
+    (tmp_path / "ablation-other.json").write_text(json.dumps({"differences": pairs}))
+    assert run_script(PLOTS, "--records", tmp_path, "--out", tmp_path) == 0
+    assert "<!-- other -->" in (tmp_path / "ablation.svg").read_text()  # the title of its panel
+    first = (tmp_path / "training.svg").read_bytes()
     assert run_script(PLOTS, "--records", tmp_path, "--out", tmp_path) == 0
     assert (tmp_path / "training.svg").read_bytes() == first
