@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import rasterio
+import rasterio.shutil
 from rasterio._err import CPLE_BaseError
 from rasterio.enums import Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -26,7 +27,7 @@ _OPTIONS = {
     "GDAL_TIFF_INTERNAL_MASK": "YES",
     "GDAL_NUM_THREADS": 1,  # messages of other threads go to the terminal, or to this file
     "CPL_LOG": os.devnull,
-    "GDAL_CACHEMAX": 2**26,
+    "GDAL_CACHEMAX": 2**28,  # a row of tiles of a wide scene, so that strips are unpacked once
     "PROJ_NETWORK": "OFF",
 }
 warnings.filterwarnings("ignore", category=NotGeoreferencedWarning)  # most images have no place
@@ -85,16 +86,57 @@ def create_dataset(
     Raises:
         OSError: the file cannot be written.
     """
+    with writing(path), quiet_gdal(), MemoryFile(ext=path.suffix) as memory:
+        with memory.open(driver=driver, **profile) as dataset:
+            yield dataset
+        if overviews:
+            with rasterio.open(memory.name, "r+") as dataset:
+                dataset.build_overviews(list(overviews), resampling)
+        path.write_bytes(memory.getbuffer())
+
+
+@contextmanager
+def create_on_disk(path: Path, **profile: Any) -> Iterator[Any]:
+    """Create a TIFF that does not fit in memory. GDAL may not report a full disk; read it again.
+
+    Args:
+        path: the file.
+        profile: shape, type and creation options.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with writing(path), quiet_gdal(), rasterio.open(path, "w", driver="GTiff", **profile) as file:
+        yield file
+
+
+def add_overviews(path: Path, factors: Sequence[int], resampling: Resampling) -> None:
+    """Add smaller copies to a TIFF.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with writing(path), quiet_gdal(), rasterio.open(path, "r+") as dataset:
+        dataset.build_overviews(list(factors), resampling)
+
+
+def copy_as_cog(path: Path, copy: Path, **options: Any) -> None:
+    """Copy a TIFF as a Cloud Optimized GeoTIFF.
+
+    Raises:
+        OSError: the copy cannot be written.
+    """
+    with writing(copy), quiet_gdal():
+        rasterio.shutil.copy(path, copy, driver="COG", **options)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn errors of GDAL into an `OSError`."""
     try:
-        with quiet_gdal(), MemoryFile(ext=path.suffix) as memory:
-            with memory.open(driver=driver, **profile) as dataset:
-                yield dataset
-            if overviews:
-                with rasterio.open(memory.name, "r+") as dataset:
-                    dataset.build_overviews(list(overviews), resampling)
-            path.write_bytes(memory.getbuffer())
+        yield
     except (RasterioError, CPLE_BaseError) as error:
-        raise OSError(f"{path.parent} gets no {driver} of this image ({error}).") from error
+        raise OSError(f"{path.parent} gets no {path.suffix} of this image ({error}).") from error
 
 
 def _local(path: Path) -> Path:

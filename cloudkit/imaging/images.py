@@ -143,7 +143,7 @@ def unit_of(raster: Raster, path: Path, *, bands: int = 3, peak: float | None = 
     if peak is None and maximum not in MAXIMA.values():
         peak = maximum  # 12 bits in a type of 16
     if peak is None and pixels.dtype in (torch.uint16, torch.int16):
-        _hint_at_peak(path, pixels, maximum)
+        hint_at_peak(path, pixels, maximum)
 
     try:
         return to_unit(pixels, peak=peak)
@@ -151,7 +151,7 @@ def unit_of(raster: Raster, path: Path, *, bands: int = 3, peak: float | None = 
         raise ImageError(f"{path}: {error}") from error
 
 
-def _hint_at_peak(path: Path, pixels: Tensor, maximum: float) -> None:
+def hint_at_peak(path: Path, pixels: Tensor, maximum: float) -> None:
     """Say once a folder if 16 bits are hardly used, because another white was probably meant."""
     high = int(pixels.numpy().max(initial=0))
     if high < _USED * maximum and path.parent not in _HINTED:

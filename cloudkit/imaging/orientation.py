@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 from rasterio.control import GroundControlPoint
 from rasterio.transform import Affine
+from rasterio.windows import Window
 
 from cloudkit.imaging.formats import NotKeptError
 from cloudkit.imaging.properties import Place
@@ -21,6 +22,31 @@ def upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
         pixels = pixels.swapaxes(0, 1)
     row_step, column_step = _STEPS.get(orientation, (1, 1))
     return pixels[::row_step, ::column_step]
+
+
+def stored_window(window: Window, orientation: int, height: int, width: int) -> Window:
+    """Return the place in the file of a window of the upright image.
+
+    Args:
+        window: the window.
+        orientation: value of the tag Orientation.
+        height: height of the upright image.
+        width: width of the upright image.
+    """
+    row, column = window.row_off, window.col_off
+    row_step, column_step = _STEPS.get(orientation, (1, 1))
+    if row_step < 0:
+        row = height - row - window.height
+    if column_step < 0:
+        column = width - column - window.width
+    if orientation in _TRANSPOSED:
+        return Window(row, column, window.height, window.width)
+    return Window(column, row, window.width, window.height)
+
+
+def upright_size(height: int, width: int, orientation: int) -> tuple[int, int]:
+    """Return height and width of the upright image from those of the stored one."""
+    return (width, height) if orientation in _TRANSPOSED else (height, width)
 
 
 def upright_place(place: Place, orientation: int, height: int, width: int) -> Place:

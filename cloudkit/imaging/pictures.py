@@ -1,6 +1,6 @@
 """A user's own images for a network, and back in the manner of their files."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,11 @@ from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from cloudkit.imaging.formats import TIFF_SUFFIXES
-from cloudkit.imaging.images import unit_of, write_image
+from cloudkit.imaging.images import write_image
 from cloudkit.imaging.properties import Band, Properties
 from cloudkit.imaging.raster import Raster, read_raster
-from cloudkit.imaging.writing import fits_png, write_raster
+from cloudkit.imaging.selection import Selection, select
+from cloudkit.imaging.writing import result_suffix, write_raster
 
 
 @dataclass(frozen=True)
@@ -24,15 +25,10 @@ class Picture:
     """Values (3, H, W), float32 in [0, 1]. Pixels without data repeat the nearest one with data."""
     valid: Tensor
     """Pixels (H, W) with data."""
-    white: float
-    """Stored value that is 1 in `image`."""
     raster: Raster
     """Content of the file."""
-
-    @property
-    def is_gray(self) -> bool:
-        """Flag for a file with one band of colour."""
-        return self.raster.pixels.shape[-1] == 1
+    selection: Selection
+    """Bands that `image` shows, and their scale."""
 
 
 def read_picture(path: Path, *, peak: float | None = None) -> Picture:
@@ -40,67 +36,80 @@ def read_picture(path: Path, *, peak: float | None = None) -> Picture:
 
     Args:
         path: PNG, JPEG, TIFF, BMP, JPEG 2000 or WebP; RGB or gray; with or without alpha.
-        peak: stored value that becomes 1. Default: the largest value of an integer type.
+        peak: stored value that becomes 1. Default: what the file says of its values, else the
+            largest value of an integer type.
 
     Raises:
         FileNotFoundError: there is no such file.
         ImageError: the file is damaged, or its content does not fit.
     """
     raster = read_raster(path)
-    properties, white = raster.properties, peak
-    if white is None:
-        white = properties.maximum
+    return picture_of(raster, select(raster.properties, path, peak=peak))
 
-    image, valid = unit_of(raster, path, peak=peak), raster.valid
+
+def picture_of(raster: Raster, selection: Selection) -> Picture:
+    """Return an image that was read, as `read_picture` does.
+
+    Raises:
+        ImageError: values do not fit the scale.
+    """
+    image, valid = selection.to_unit(raster, hint=True), selection.valid(raster)
     if valid.any() and not valid.all():
         image = image[:, *_nearest(valid)]
-    return Picture(image, torch.from_numpy(valid), white, raster)
+    return Picture(image, torch.from_numpy(valid), raster, selection)
 
 
-def write_picture(path: Path, original: Picture, image: Tensor) -> Path:
+def write_picture(path: Path, original: Picture, image: Tensor, *, cog: bool = False) -> Path:
     """Write a restored image (3, H, W) in [0, 1] as its original was stored.
 
-    Pixels without data keep their stored values.
+    Pixels without data, and bands that the network does not see, keep their stored values.
 
     Returns:
-        The file. Its suffix is .png if PNG can hold all of the original, else .tif.
+        The file. Its suffix is .tif for TIFF and JPEG 2000, else .png.
     """
-    raster = original.raster
-    values = image.mean(dim=0, keepdim=True) if original.is_gray else image
-    values = values.permute(1, 2, 0).clamp(0, 1) * original.white
-    dtype = raster.pixels.dtype
-    restored = (values if dtype.kind == "f" else values.round()).numpy().astype(dtype)
-    pixels = np.where(original.valid[..., None].numpy(), restored, raster.pixels)
-
-    path = path.with_suffix(".png" if fits_png(raster.properties) else ".tif")
-    write_raster(path, replace(raster, pixels=pixels))
+    raster, selection = original.raster, original.selection
+    stored = selection.to_stored(raster, original.image, image)
+    path = path.with_suffix(result_suffix(raster.properties.image_format))
+    write_raster(path, selection.merge(raster, stored), cog=cog)
     return path
 
 
-def write_thickness(path: Path, original: Picture, thickness: Tensor) -> Path:
+def write_thickness(path: Path, original: Picture, thickness: Tensor, *, cog: bool = False) -> Path:
     """Write a thickness map (1, H, W) in [0, 1]: 16-bit gray, 0 clear, 65535 opaque.
 
     Returns:
         The file: a GeoTIFF at the place of its original if that is known, else a PNG.
     """
     properties = original.raster.properties
-    if not properties.place.is_known:
-        path = path.with_suffix(".png")
+    path = path.with_suffix(thickness_suffix(properties))
+    if path.suffix == ".png":
         write_image(path, thickness, bits=16)
         return path
 
+    pixels = stored_thickness(thickness)
+    valid = original.valid.numpy()
+    mask = None if valid.all() else valid.astype(np.uint8) * 255
+    write_raster(path, Raster(pixels, None, mask, thickness_properties(properties)), cog=cog)
+    return path
+
+
+def thickness_suffix(properties: Properties) -> str:
+    """Return the suffix of the thickness map of an image."""
+    return TIFF_SUFFIXES[0] if properties.place.is_known else ".png"
+
+
+def thickness_properties(properties: Properties) -> Properties:
+    """Return the properties of the thickness map of an image: its place, and 16-bit gray."""
     band = Band(ColorInterp.gray, description="cloud thickness", scale=1 / 65535)
     kept = {"AREA_OR_POINT"} & properties.tags.get("", {}).keys()
     tags = {"": {name: properties.tags[""][name] for name in kept}}
-    place, options = properties.place, {"compress": "deflate"}
-    described = Properties("TIFF", "uint16", 65535, (band,), place, tags, options)
-    pixels = thickness.mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
-    valid = original.valid.numpy()
-    mask = None if valid.all() else valid.astype(np.uint8) * 255
+    options = {"compress": "deflate"}
+    return Properties("TIFF", "uint16", 65535, (band,), properties.place, tags, options)
 
-    path = path.with_suffix(TIFF_SUFFIXES[0])
-    write_raster(path, Raster(pixels, None, mask, described))
-    return path
+
+def stored_thickness(thickness: Tensor) -> np.ndarray:
+    """Convert a thickness map (1, H, W) in [0, 1] to stored values (H, W, 1)."""
+    return thickness.mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
 
 
 def _nearest(valid: np.ndarray) -> tuple[Tensor, Tensor]:

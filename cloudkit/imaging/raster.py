@@ -1,7 +1,7 @@
 """Pixels of an image file with all that the file says of them: the one reader of images."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from cloudkit.imaging.formats import ImageError, NotKeptError, format_of, is_dee
 from cloudkit.imaging.gdal import DRIVERS, open_dataset
 from cloudkit.imaging.limits import check_claim
 from cloudkit.imaging.metadata import read_properties
-from cloudkit.imaging.orientation import UPRIGHT, upright, upright_place
+from cloudkit.imaging.orientation import (
+    UPRIGHT,
+    stored_window,
+    upright,
+    upright_place,
+    upright_size,
+)
 from cloudkit.imaging.photos import read_attachments, read_photo
 from cloudkit.imaging.properties import MAXIMA, Attachments, Properties, plain
 
@@ -83,7 +89,7 @@ class RasterFile:
                 f"{', '.join(MAXIMA)}; convert it."
             )
 
-        height, width = self.size
+        height, width = dataset.shape
         unpacked = height * width * sum(np.dtype(dtype).itemsize for dtype in dataset.dtypes)
         check_claim(path, height, width, unpacked)
         self._colours = colours_of(dataset, stored, page)
@@ -102,12 +108,14 @@ class RasterFile:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width as stored."""
+        """Height and width of the upright image."""
         height, width = self._dataset.shape
-        return height, width
+        return upright_size(height, width, self.orientation)
 
     def read(self, window: Window | None = None) -> Raster:
-        """Read the whole image, upright, or a window of it, as it is stored."""
+        """Read the image, upright, or a window of it."""
+        if window is not None:
+            window = stored_window(window, self.orientation, *self.size)
         stored = self._dataset.read(window=window).transpose(1, 2, 0)
         pixels, mask = self._colours.convert(stored)
         flags = self._dataset.mask_flag_enums[0]
@@ -115,12 +123,37 @@ class RasterFile:
             marks = self._dataset.read_masks(1, window=window)
             mask = marks if mask is None else np.minimum(marks, mask)
 
-        if window is None:
-            pixels = upright(pixels, self.orientation)
-            mask = None if mask is None else upright(mask, self.orientation)
+        pixels = upright(pixels, self.orientation)
+        mask = None if mask is None else upright(mask, self.orientation)
         place = self.properties.alpha
         alpha = None if place is None else pixels[..., place]
         return Raster(pixels[..., self.properties.order], alpha, mask, self.properties)
+
+
+class LoadedFile:
+    """Image of a format that is read whole, with windows as those of `RasterFile`.
+
+    Args:
+        raster: its content.
+    """
+
+    def __init__(self, raster: Raster) -> None:
+        self._raster = raster
+        self.properties = raster.properties
+        height, width = raster.pixels.shape[:2]
+        self.size = height, width
+
+    def read(self, window: Window | None = None) -> Raster:
+        """Return the image or a window of it."""
+        if window is None:
+            return self._raster
+        rows, columns = window.toslices()
+
+        def part(array: np.ndarray | None) -> np.ndarray | None:
+            return None if array is None else array[rows, columns]
+
+        pixels = self._raster.pixels[rows, columns]
+        return Raster(pixels, part(self._raster.alpha), part(self._raster.mask), self.properties)
 
 
 @contextmanager
@@ -138,8 +171,9 @@ def open_raster(path: Path) -> Iterator[RasterFile]:
         yield RasterFile(path, dataset, image_format, pages)
 
 
-def read_raster(path: Path) -> Raster:
-    """Read an image of any format, once.
+@contextmanager
+def open_image(path: Path) -> Iterator[RasterFile | LoadedFile]:
+    """Open an image of any format, to read it whole or by windows.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -147,8 +181,27 @@ def read_raster(path: Path) -> Raster:
     """
     if not path.is_file():
         raise FileNotFoundError(f"there is no image file {path}.")
+    with ExitStack() as stack:
+        with reading(path):
+            header = read_header(path)
+            if _has_windows(header):
+                file: RasterFile | LoadedFile = stack.enter_context(open_raster(path))
+            else:
+                file = LoadedFile(_read_photo(path, header))
+        yield file
+
+
+def read_raster(path: Path) -> Raster:
+    """Read an image of any format, once. Raises as `open_image`."""
+    with open_image(path) as file, reading(path):
+        return file.read()
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn errors of decoders into `ImageError`, which names the file and says what to do."""
     try:
-        return _read(path)
+        yield
     except ImageError:
         raise
     except NotKeptError as error:
@@ -171,18 +224,19 @@ def read_raster(path: Path) -> Raster:
         ) from error
 
 
-def _read(path: Path) -> Raster:
-    header = read_header(path)
+def _has_windows(header: bytes) -> bool:
+    """Return True for a file that GDAL reads."""
+    image_format = format_of(header)
+    return image_format in DRIVERS and (image_format != "PNG" or is_deep_png(header))
+
+
+def _read_photo(path: Path, header: bytes) -> Raster:
     image_format = format_of(header)
     if not image_format:
         raise ImageError(
             f"{path} cannot be read as an image: it begins with {header[:12]!r}, unlike PNG, JPEG, "
             "TIFF, BMP, GIF, JPEG 2000 and WebP. It may be damaged: get a new copy, or convert it."
         )
-    if image_format in DRIVERS and (image_format != "PNG" or is_deep_png(header)):
-        with open_raster(path) as file:
-            return file.read()
-
     pixels, has_alpha, attachments = read_photo(path, image_format)
     colours = pixels.shape[-1] - has_alpha
     properties = replace(

@@ -1,0 +1,146 @@
+"""Bands of a file that a network sees, as tensors and back."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from rasterio.enums import ColorInterp
+from torch import Tensor
+
+from cloudkit.imaging.formats import ImageError
+from cloudkit.imaging.images import bands_of, hint_at_peak, to_unit
+from cloudkit.imaging.properties import Properties
+from cloudkit.imaging.raster import Raster
+from cloudkit.imaging.scaling import Scaling, find_scaling
+
+_NETWORK = 3  # bands that networks see
+_RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Bands of a file that a network sees. All others pass through."""
+
+    path: Path
+    """The file, for messages."""
+    places: tuple[int, ...]
+    """Places of the bands among the colours of `Raster.pixels`: red, green, blue, or gray."""
+    properties: Properties
+    """Properties of a file that has these bands alone."""
+    scaling: Scaling
+    """Range of their values."""
+
+    @property
+    def is_gray(self) -> bool:
+        """Flag for one band, which the network sees three times."""
+        return len(self.places) == 1
+
+    def of(self, raster: Raster) -> Raster:
+        """Return the bands of a raster."""
+        pixels = raster.pixels[..., self.places]
+        return Raster(pixels, None, raster.mask, self.properties)
+
+    def valid(self, raster: Raster) -> np.ndarray:
+        """Return the pixels (H, W) with data in these bands, that are not wholly transparent."""
+        valid = self.of(raster).has_data
+        return valid if raster.alpha is None else valid & (raster.alpha > 0)
+
+    def to_unit(self, raster: Raster, *, hint: bool = False) -> Tensor:
+        """Convert a raster to what a network sees: (3, H, W), float32 in [0, 1].
+
+        Pixels without data become 0.
+
+        Args:
+            raster: what was read, the whole or a window.
+            hint: say if the values are so low that a scale is probably missing.
+
+        Raises:
+            ImageError: values do not fit the scale.
+        """
+        chosen, scaling = self.of(raster), self.scaling
+        if not scaling.starts_at_zero:
+            unit = scaling.to_unit(chosen.pixels)
+            unit[~chosen.has_data] = 0
+            unit = np.repeat(unit, _NETWORK, axis=-1) if self.is_gray else unit
+            return torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))
+
+        pixels = torch.from_numpy(bands_of(chosen, self.path, _NETWORK))
+        if hint and not scaling.is_found and pixels.dtype in (torch.uint16, torch.int16):
+            hint_at_peak(self.path, pixels, scaling.high[0])
+        floating = pixels.dtype.is_floating_point
+        peak = None if floating and not scaling.is_found else scaling.high[0]
+        try:
+            return to_unit(pixels, peak=peak)
+        except ValueError as error:
+            raise ImageError(f"{self.path}: {error}") from error
+
+    def to_stored(self, raster: Raster, given: Tensor, restored: Tensor) -> np.ndarray:
+        """Convert restored bands (3, H, W) to stored values (H, W, bands), as `of` has them.
+
+        Pixels without data, and values that a network left as they were given, stay bit-equal.
+        """
+        if self.is_gray:
+            given, restored = given[:1], restored.mean(dim=0, keepdim=True)
+        values = restored.clamp(0, 1).permute(1, 2, 0).numpy()
+        before = raster.pixels[..., self.places]
+        changed = self.valid(raster)[..., None] & (values != given.permute(1, 2, 0).numpy())
+        return np.where(changed, self.scaling.to_stored(values, before.dtype), before)
+
+    def merge(self, raster: Raster, stored: np.ndarray) -> Raster:
+        """Return a raster with other values (H, W, bands) of these bands."""
+        pixels = raster.pixels.copy()
+        pixels[..., self.places] = stored
+        return replace(raster, pixels=pixels)
+
+
+def select(
+    properties: Properties,
+    path: Path,
+    *,
+    bands: Sequence[int] = (),
+    peak: float | None = None,
+    limits: tuple[float, float] | None = None,
+) -> Selection:
+    """Choose the bands of a file that a network sees, and find their scale.
+
+    Args:
+        properties: those of the file.
+        path: the file.
+        bands: numbers of the bands in the file, from 1: red, green and blue, or one of gray.
+            Default: all colours, which must be three or one.
+        peak: as for `find_scaling`.
+        limits: as for `find_scaling`.
+
+    Raises:
+        ImageError: the bands are not there, or the scale does not fit.
+    """
+    order = properties.order
+    if bands:
+        _require_colours(properties, path, bands)
+    elif len(order) not in (1, _NETWORK):
+        raise ImageError(
+            f"{path} has {len(order)} bands, expected {_NETWORK} or 1. Name those of red, green "
+            "and blue by --bands, such as --bands 4 3 2; the others are kept as they are."
+        )
+    chosen = [band - 1 for band in bands] or order
+    colours = _RGB if len(chosen) == _NETWORK else (ColorInterp.gray,)
+
+    described = []
+    for index, colour in zip(chosen, colours, strict=True):
+        described.append(replace(properties.bands[index], colour=colour))
+    selected = replace(properties, bands=tuple(described))
+    places = tuple(order.index(index) for index in chosen)
+    scaling = find_scaling(selected, path, peak=peak, limits=limits)
+    return Selection(path, places, selected, scaling)
+
+
+def _require_colours(properties: Properties, path: Path, bands: Sequence[int]) -> None:
+    colours = [index + 1 for index in properties.order]
+    missing = [band for band in bands if band not in colours]
+    if missing:
+        raise ImageError(
+            f"{path} has no colour in band {missing[0]}, expected --bands among "
+            f"{', '.join(map(str, colours))}; correct them, or restore this file by itself."
+        )
