@@ -2,36 +2,55 @@
 
     python ThiefCloud/predict.py scene.png --out cleared
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --thickness
+    python ThiefCloud/predict.py sentinel2.tif --bands 4 3 2 --out cleared --dry-run
     python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
     python ThiefCloud/predict.py photos/ --out cleared --onnx model.onnx    # of export.py
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
     python ThiefCloud/predict.py photos/ --out cleared --share 1/4      # on the first of 4 machines
 
 Images keep their size, their type, gray or alpha, pixels without data, and all that else lies in
-their files: place on Earth, tags, EXIF. Folders keep their structure. Files already there are
-replaced. Images of one name, as a.jpg and a.tif, become a_jpg.png and a_tif.tif. Images that cannot
-be used are named at the end; the exit status is then 2.
+their files: place on Earth, tags, EXIF. Scenes that do not fit in memory are restored tile by tile;
+the same command goes on with one that was interrupted. Folders keep their structure. Results that
+exist are kept, unless --overwrite is given. Images of one name, as a.jpg and a.tif, become
+a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the exit status is then 2.
 """
 
-import os
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any, Literal
 
 import torch
+from tqdm import tqdm
 
 import thiefcloud
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder
-from cloudkit.imaging.finding import distinct_stems, find_images
-from cloudkit.imaging.pictures import read_picture, write_picture, write_thickness
+from cloudkit.imaging.formats import format_of, read_header
+from cloudkit.imaging.pictures import (
+    picture_of,
+    thickness_suffix,
+    write_picture,
+    write_thickness,
+)
+from cloudkit.imaging.raster import open_image, reading
+from cloudkit.imaging.selection import select
+from cloudkit.imaging.writing import result_suffix
 from cloudkit.processes import join_processes
-from cloudkit.script.command_line import expand, parser, run_script
-from cloudkit.script.each_image import LeftOut, for_each_image, refuse_left_out
+from cloudkit.script.command_line import parser, run_script
+from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
 from cloudkit.shares import writing_share
+from thiefcloud.inference.jobs import is_there, plan_files, real
 from thiefcloud.inference.options import PredictOptions
+from thiefcloud.inference.planning import plan_scene
+from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.released import path_of
-from thiefcloud.network.base import Restorer
+from thiefcloud.inference.scene_files import restore_file
+from thiefcloud.network.base import RemovalNetwork, Restorer
+
+Outcome = Literal["restored", "kept", "planned"]
 
 
 def main(options: PredictOptions) -> None:
@@ -39,9 +58,9 @@ def main(options: PredictOptions) -> None:
     with join_processes(options.device) as processes:
         # Plan the files and load the network.
         require_folder(options.out)
-        jobs = plan(options.inputs, options.out, thickness=options.thickness)
+        jobs = plan_files(options.inputs, options.out, thickness=options.thickness)
         if share := options.share_or_task():
-            planned, out = len(jobs), _real(options.out)
+            planned, out = len(jobs), real(options.out)
             jobs = share.of(jobs, lambda job: job[1].relative_to(out))
             if processes.is_main:
                 print(f"share {share}: {len(jobs)} of {planned} images")
@@ -54,14 +73,17 @@ def main(options: PredictOptions) -> None:
 
         if processes.is_main and (note := peak_note(path_of(options.checkpoint), options.peak)):
             print(note)
+        with path_of(options.weights).open("rb") as file:
+            weights = hashlib.file_digest(file, "sha256").hexdigest()
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}
-        with writing_share(options.out, share, processes, parts=parts):
+        lock = writing_share(options.out, share, processes, parts=parts)
+        with nullcontext() if options.dry_run else lock:
             processes.barrier()
             outcomes = for_each_image(
                 jobs,
-                lambda job: restore_file(model, *job, options),
+                lambda job: restore_image(model, *job, options, {"weights": weights}),
                 processes,
                 title="restoring",
                 name=lambda job: job[0],
@@ -69,8 +91,11 @@ def main(options: PredictOptions) -> None:
 
     # Report.
     if processes.is_main:
-        restored = [outcome for outcome in outcomes if not isinstance(outcome, LeftOut)]
-        print(f"{len(restored)} of {len(jobs)} images restored to {options.out}")
+        if not options.dry_run:
+            kept, restored = outcomes.count("kept"), outcomes.count("restored")
+            print(f"{restored} of {len(jobs)} images restored to {options.out}")
+            if kept:
+                print(f"{kept} results were there already and are kept; --overwrite replaces them")
         refuse_left_out(outcomes)
 
 
@@ -81,83 +106,55 @@ def load(options: PredictOptions) -> Restorer:
     return thiefcloud.load(options.checkpoint)
 
 
-def restore_file(model: Restorer, source: Path, target: Path, options: PredictOptions) -> None:
-    """Restore one image.
+def restore_image(
+    model: Restorer, source: Path, target: Path, options: PredictOptions, about: Mapping[str, Any]
+) -> Outcome:
+    """Restore one image, in one pass or by tiles.
 
     Raises:
         UserError: the image cannot be used.
     """
-    picture = read_picture(source, peak=options.peak)
-    image = picture.image.to(next(model.parameters()).device)
-    restored, thickness = thiefcloud.restore_and_detect(model, image, flips=options.flips)
+    with reading(source):
+        target = target.with_suffix(result_suffix(format_of(read_header(source))))
+    thickness = target.with_stem(f"{target.stem}_thickness") if options.thickness else None
+    if is_there(target, thickness) and not (options.overwrite or options.dry_run):
+        return "kept"
 
-    # 0 in all bands is no ground, but no-data at the rim of a scene
-    restored = torch.where(image.any(0), restored, image)
-    write_picture(target, picture, restored.cpu())
-    if options.thickness:
-        named = target.with_name(f"{target.stem}_thickness{target.suffix}")
-        write_thickness(named, picture, thickness.cpu())
-
-
-def plan(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
-    """Return each image with the file to write.
-
-    Raises:
-        UserError: an input is missing, two images would share a file, or a file would replace an
-            input.
-    """
-    out = _real(out)
-    found: dict[Path, Path] = {}  # each image and its place below the folder that was given
-    known: set[Path] = set()
-
-    def add(path: Path, place: Path) -> None:
-        """Note an image, unless it was given already, maybe by another path to its folder."""
-        entry = _real(path.parent) / path.name
-        if entry not in known:
-            known.add(entry)
-            found[path] = place
-
-    for given in expand(inputs):
-        if given.is_dir():
-            for path in find_images(given):
-                if not _real(path).is_relative_to(out):
-                    add(path, path.relative_to(given))
-        elif given.is_file():
-            add(given, Path(given.name))
-        else:
-            raise UserError(f"there is no image or folder {given}.")
-    if not found:
-        raise UserError(f"there is no image to restore but those in {out}, where results go.")
-
-    jobs: list[tuple[Path, Path]] = []
-    for (path, place), stem in zip(found.items(), distinct_stems(list(found)), strict=True):
-        jobs.append((path, out / place.with_name(stem + path.suffix)))
-
-    # Names are compared without suffix, because formats may change.
-    sources = {_real(source).with_suffix("") for source, _ in jobs}
-    writers: dict[Path, Path] = {}
-    for source, target in jobs:
-        names = [target.with_suffix("")]
+    with open_image(source) as file:
+        # Plan. An interrupted run goes on with its own tiles.
+        selection = select(
+            file.properties, source, bands=options.bands, peak=options.peak, limits=options.scale
+        )
         if thickness:
-            names.append(target.with_name(f"{target.stem}_thickness"))
-        for name in names:
-            if name in writers:
-                raise UserError(
-                    f"{writers[name]} and {source} would both be written as {name}; "
-                    "restore them into different folders."
-                )
-            if name in sources:
-                raise UserError(
-                    f"{name} is one of the images to restore and would be replaced; "
-                    "choose another --out."
-                )
-            writers[name] = source
-    return jobs
+            thickness = thickness.with_suffix(thickness_suffix(file.properties))
+        results = RasterTarget(target, RasterSource(file, selection), thickness)
+        tile = options.tile or results.earlier().get("tile")
+        plan = plan_scene(
+            model, results.source, tile=tile, flips=options.flips, measure=options.dry_run
+        )
+        tqdm.write(str(plan))
+        if options.dry_run:
+            return "planned"
 
+        # Restore by tiles.
+        if not plan.is_whole:
+            assert isinstance(model, RemovalNetwork)  # others have no tiles
+            restore_file(model, results, plan, about, cog=options.cog)
+            return "restored"
 
-def _real(path: Path) -> Path:
-    """Return the path without links. Unlike `Path.resolve`, this takes links that form a cycle."""
-    return Path(os.path.realpath(path))
+        # Restore in one pass.
+        with reading(source):
+            picture = picture_of(file.read(), selection)
+        image = picture.image.to(next(model.parameters()).device)
+        restored, found = thiefcloud.restore_and_detect(model, image, flips=options.flips)
+
+        # 0 in all bands is no ground, but no-data at the rim of a scene
+        restored = torch.where(image.any(0), restored, image)
+        if thickness:
+            write_thickness(thickness, picture, found.cpu(), cog=options.cog)
+        write_picture(target, picture, restored.cpu(), cog=options.cog)
+        results.discard()  # tiles of an interrupted run
+        return "restored"
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ class Selection:
         """
         chosen, scaling = self.of(raster), self.scaling
         if not scaling.starts_at_zero:
+            if np.isinf(chosen.pixels).any():
+                raise ImageError(
+                    f"{self.path}: some pixels are infinite, expected finite values; replace them "
+                    "first."
+                )
             unit = scaling.to_unit(chosen.pixels)
             unit[~chosen.has_data] = 0
             unit = np.repeat(unit, _NETWORK, axis=-1) if self.is_gray else unit

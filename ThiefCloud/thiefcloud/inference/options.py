@@ -1,5 +1,6 @@
 """Options of the scripts that use trained weights: test, compare, predict and export."""
 
+import math
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from cloudkit.shares import Share, share_of_task
 from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
+from thiefcloud.inference.scenes import SMALLEST
 from thiefcloud.paths import OUT
 from trainkit.scoring.comparison import UNTOUCHED, Format
 from trainkit.scoring.measures import MeasureNames
@@ -138,6 +140,21 @@ class PredictOptions(PeakOptions):
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
     a GeoTIFF are a GeoTIFF at its place."""
+    bands: tuple[int, ...] = ()
+    """Numbers of the bands of red, green and blue in files with more than three, from 1, such as
+    4 3 2; or of one gray band. All other bands are kept as they are."""
+    scale: tuple[float, float] | None = None
+    """Stored values that mean black and white, instead of --peak. Default: what a file says of its
+    values (Sentinel-2's quantification and offset, GDAL's scale), else as for --peak."""
+    tile: int | None = None
+    """Side in pixels of the tiles that larger images are restored in. Default: one pass up to 4
+    megapixels, or at any size with --flips and --onnx; above, 1024 or what fits in free memory."""
+    cog: bool = False
+    """Write TIFF files as Cloud Optimized GeoTIFF."""
+    overwrite: bool = False
+    """Restore images again whose results exist. Default: they are kept."""
+    dry_run: bool = False
+    """Only say of each image its size, type, scale, no-data, tiles, expected time and memory."""
     share: str | None = None
     """Part I/N of the images, from 1/N to N/N, for several machines that may write into one --out.
     Default: that of the task in a job array of Slurm, AWS Batch or Kubernetes (JOB_COMPLETION_INDEX
@@ -148,6 +165,33 @@ class PredictOptions(PeakOptions):
     def __post_init__(self) -> None:
         """Reject contradictions."""
         super().__post_init__()
+        if self.bands and (len(self.bands) not in (1, 3) or min(self.bands) < 1):
+            raise ValueError(
+                f"--bands is {' '.join(map(str, self.bands))}, expected the numbers of three bands "
+                "(red, green, blue) or one (gray), from 1."
+            )
+        if len(set(self.bands)) < len(self.bands):
+            raise ValueError(
+                f"--bands names a band twice ({' '.join(map(str, self.bands))}), expected three "
+                "different ones."
+            )
+        if self.scale is not None:
+            if self.peak is not None:
+                raise ValueError("--scale and --peak both name white; leave one of them out.")
+            if not (self.scale[0] < self.scale[1] and all(map(math.isfinite, self.scale))):
+                raise ValueError(
+                    f"--scale is {self.scale[0]:g} {self.scale[1]:g}, expected two finite numbers, "
+                    "the smaller one first."
+                )
+        if self.tile is not None:
+            if self.tile < SMALLEST:
+                raise ValueError(f"--tile is {self.tile}, expected at least {SMALLEST} pixels.")
+            for name in ("flips", "onnx"):
+                if getattr(self, name):
+                    raise ValueError(
+                        f"--{name} restores each image in one pass, without tiles; leave out "
+                        f"--tile {self.tile}, or --{name}."
+                    )
         if not self.inputs:
             raise ValueError(
                 "no inputs are given, expected at least one image or folder to restore."

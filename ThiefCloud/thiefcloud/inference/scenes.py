@@ -16,7 +16,7 @@ from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
 _LARGEST = 1024  # larger ones save little: the halo of 1024 pixels costs a third
-_PER_PIXEL = 1100  # bytes that a network takes
+PER_PIXEL = 1100  # bytes that a network takes
 _FRACTION = 0.5  # of the free memory that is used
 _STEP = 64  # tiles are multiples of it
 
@@ -96,7 +96,7 @@ def tiles_of(source: Source, tile: int) -> list[Window]:
 def fitting_tile(model: RemovalNetwork, source: Source) -> int:
     """Return the side of the tiles that free memory allows; the whole scene if it fits."""
     device = next(model.parameters()).device
-    pixels = _FRACTION * available_memory(device) / _PER_PIXEL
+    pixels = _FRACTION * available_memory(device) / PER_PIXEL
     if source.height * source.width <= pixels:
         return max(source.height, source.width, SMALLEST)
 

@@ -1,0 +1,130 @@
+"""Plan of the restoration of an image: tiles, expected time and memory, in a line."""
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+
+from thiefcloud.inference.rasters import RasterSource
+from thiefcloud.inference.restore import restore_and_detect
+from thiefcloud.inference.scenes import PER_PIXEL, fitting_tile, tiles_of
+from thiefcloud.inference.tiles import Window, whole
+from thiefcloud.network.base import RemovalNetwork, Restorer
+
+WHOLE = 4_000_000  # pixels of an image that is restored in one pass, if memory allows
+_LARGEST = 1024  # pixels, side of a tile of larger ones: a killed run loses minutes at most
+_HALO = 128  # pixels around a tile that are computed, too
+_MEASURED = 16 * 640**2  # pixels, at most, on which statistics are measured
+_PROBE = 256  # pixels, side of the image that speed is measured on
+_BASE = 0.7e9  # bytes of the program without an image
+
+
+@dataclass(frozen=True)
+class ScenePlan:
+    """Division of an image into tiles, and its cost."""
+
+    source: RasterSource
+    """The image."""
+    tile: int
+    """Side of the tiles in pixels."""
+    seconds: float | None = None
+    """Expected time; None if it was not measured."""
+
+    @property
+    def is_whole(self) -> bool:
+        """Flag for an image that is restored in one pass."""
+        return max(self.source.height, self.source.width) <= self.tile
+
+    @property
+    def tiles(self) -> list[Window]:
+        """Tiles of the image."""
+        return [whole(self.source)] if self.is_whole else tiles_of(self.source, self.tile)
+
+    @property
+    def memory(self) -> float:
+        """Expected memory in bytes."""
+        if self.is_whole:
+            return _BASE + PER_PIXEL * self.source.height * self.source.width
+        return _BASE + PER_PIXEL * max(map(_computed, self.tiles))
+
+    def __str__(self) -> str:
+        """Describe the work in a line."""
+        selection, properties = self.source.selection, self.source.file.properties
+        count = len(properties.bands)
+        parts = [
+            f"{self.source.width} x {self.source.height} pixels",
+            f"{count} band{'s' * (count > 1)} of {properties.dtype}",
+            f"scale {selection.scaling}",
+            _no_data(self.source),
+            "one pass" if self.is_whole else f"{len(self.tiles)} tiles of {self.tile} pixels",
+        ]
+        if self.seconds is not None:
+            parts.append(f"about {_duration(self.seconds)}")
+        parts.append(f"{self.memory / 1e9:.1f} GB of memory")
+        return f"{selection.path}: {', '.join(parts)}"
+
+
+def plan_scene(
+    model: Restorer, source: RasterSource, *, tile: int | None, flips: bool, measure: bool
+) -> ScenePlan:
+    """Divide an image into tiles that fit in memory.
+
+    Args:
+        model: the network. Those of `load_onnx` know no tiles.
+        source: the image.
+        tile: side of the tiles in pixels, if the user chooses it.
+        flips: restore all eight forms of the image, which is one pass, too.
+        measure: measure the speed of this machine for an image in one pass, too.
+    """
+    side = tile
+    if flips or not isinstance(model, RemovalNetwork):
+        side = max(source.height, source.width)
+    elif side is None:
+        side = fitting_tile(model, source)
+        if source.height * source.width > WHOLE:
+            side = min(side, _LARGEST)
+    plan = ScenePlan(source, side)
+    if plan.is_whole and not measure:
+        return plan
+    return replace(plan, seconds=_expected_seconds(model, plan, flips=flips))
+
+
+def _computed(window: Window) -> int:
+    """Return the number of pixels that a network computes for a window."""
+    return (window.height + 2 * _HALO) * (window.width + 2 * _HALO)
+
+
+def _expected_seconds(model: Restorer, plan: ScenePlan, *, flips: bool) -> float:
+    """Measure the speed of this machine, and multiply it by the pixels of the plan."""
+    window = whole(plan.source)
+    pixels = window.height * window.width
+    if not plan.is_whole:
+        computed = sum(map(_computed, plan.tiles))
+        pixels = (pixels + computed) // 2 + min(pixels, _MEASURED)
+
+    image = torch.rand(3, _PROBE, _PROBE, device=next(model.parameters()).device)
+    restore_and_detect(model, image[:, :32, :32])  # warms up
+    start = time.perf_counter()
+    restore_and_detect(model, image, flips=flips)[0].cpu()
+    return (time.perf_counter() - start) / _PROBE**2 * pixels
+
+
+def _no_data(source: RasterSource) -> str:
+    """Describe the pixels without data."""
+    selection = source.selection
+    kinds = set()
+    for band in selection.properties.bands:
+        if band.nodata is not None:
+            kinds.add(f"no-data {band.nodata:g}")
+    first = source.first
+    kinds |= {"mask"} if first.mask is not None else set()
+    kinds |= {"alpha"} if first.alpha is not None else set()
+    return " and ".join(sorted(kinds)) or "no no-data"
+
+
+def _duration(seconds: float) -> str:
+    """Return a time in the largest unit that fits."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 1.5 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{max(seconds, 1):.0f} s"
