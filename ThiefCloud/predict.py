@@ -21,7 +21,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from tqdm import tqdm
 
 import thiefcloud
@@ -148,8 +147,6 @@ def restore_image(
         image = picture.image.to(next(model.parameters()).device)
         restored, found = thiefcloud.restore_and_detect(model, image, flips=options.flips)
 
-        # 0 in all bands is no ground, but no-data at the rim of a scene
-        restored = torch.where(image.any(0), restored, image)
         if thickness:
             write_thickness(thickness, picture, found.cpu(), cog=options.cog)
         write_picture(target, picture, restored.cpu(), cog=options.cog)

@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from rasterio.enums import ColorInterp
-from scipy.ndimage import distance_transform_edt
 from torch import Tensor
 
 from cloudkit.imaging.formats import TIFF_SUFFIXES
@@ -22,7 +21,7 @@ class Picture:
     """An image for a network, with all that its file holds."""
 
     image: Tensor
-    """Values (3, H, W), float32 in [0, 1]. Pixels without data repeat the nearest one with data."""
+    """Values (3, H, W), float32 in [0, 1]. Pixels without data are 0."""
     valid: Tensor
     """Pixels (H, W) with data."""
     raster: Raster
@@ -53,10 +52,9 @@ def picture_of(raster: Raster, selection: Selection) -> Picture:
     Raises:
         ImageError: values do not fit the scale.
     """
-    image, valid = selection.to_unit(raster, hint=True), selection.valid(raster)
-    if valid.any() and not valid.all():
-        image = image[:, *_nearest(valid)]
-    return Picture(image, torch.from_numpy(valid), raster, selection)
+    valid = torch.from_numpy(selection.valid(raster))
+    image = torch.where(valid, selection.to_unit(raster, hint=True), 0)
+    return Picture(image, valid, raster, selection)
 
 
 def write_picture(path: Path, original: Picture, image: Tensor, *, cog: bool = False) -> Path:
@@ -110,9 +108,3 @@ def thickness_properties(properties: Properties) -> Properties:
 def stored_thickness(thickness: Tensor) -> np.ndarray:
     """Convert a thickness map (1, H, W) in [0, 1] to stored values (H, W, 1)."""
     return thickness.mul(65535).round().permute(1, 2, 0).numpy().astype(np.uint16)
-
-
-def _nearest(valid: np.ndarray) -> tuple[Tensor, Tensor]:
-    """Return row and column of the valid pixel that is nearest to each pixel."""
-    rows, columns = distance_transform_edt(~valid, return_distances=False, return_indices=True)
-    return torch.from_numpy(rows), torch.from_numpy(columns)

@@ -25,7 +25,7 @@ from thiefcloud.inference.scene_statistics import (
 from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
 from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare
 from thiefcloud.network.base import RemovalNetwork
-from thiefcloud.network.statistics import pixel_statistics, sampling_step
+from thiefcloud.network.statistics import sampling_step, scene_statistics
 
 Progress = Callable[[str, int, int], object]  # name of the step, tiles done, tiles in all
 _TILE = 512  # pixels; the same for every memory, lest a result depend on it
@@ -71,6 +71,7 @@ def measure_scene(
     scene = PaddedScene(source, start.inside, filters=model.reads_statistics)
     ground, image = _measure_pixels(scene, progress)
     start = replace(start, ground=ground, image=image if model.reads_statistics else None)
+    scene = start.padded(source)
 
     with inference(model):
         measuring = _Measuring(model, scene, start)
@@ -80,9 +81,7 @@ def measure_scene(
 def _measure_pixels(scene: PaddedScene, progress: Progress) -> tuple[Tensor, Tensor]:
     """Read a scene once, and return `ground` and `image` of its statistics."""
     inside, bands = scene.ground, scene.source.bands
-    shown = torch.bincount(scene.rows).double(), torch.bincount(scene.columns).double()
     total, count = torch.zeros(bands).double(), torch.tensor(0.0).double()
-    total_shown, count_shown = total.clone(), count.clone()
 
     step = sampling_step(inside.height, inside.width)
     sampled = torch.zeros(bands, -(-inside.height // step), -(-inside.width // step))
@@ -94,21 +93,14 @@ def _measure_pixels(scene: PaddedScene, progress: Progress) -> tuple[Tensor, Ten
         total += pixels.double().sum((1, 2))
         count += valid.sum()
 
-        # The margin shows some pixels again.
-        rows, columns = shown[0][window.top : window.bottom], shown[1][window.left : window.right]
-        total_shown += torch.einsum("chw,h,w->c", pixels.double(), rows, columns)
-        count_shown += torch.einsum("hw,h,w->", valid.double(), rows, columns)
-
         first_row, first_column = -window.top % step, -window.left % step
         part = pixels[:, first_row::step, first_column::step]
         row, column = (window.top + first_row) // step, (window.left + first_column) // step
         Window(row, column, *part.shape[1:]).of(sampled).copy_(part)
         progress("reading", done, len(windows))
 
-    mean = (total / count.clamp_min(1)).float()[:, None, None]
-    filled = torch.where(sampled.any(0), sampled, mean)
-    ground = (total_shown / count_shown.clamp_min(1)).float()
-    return ground.view(1, -1, 1, 1), pixel_statistics(filled.flatten(1)[None])
+    mean = (total / count.clamp_min(1)).float().view(1, -1, 1, 1)
+    return mean, scene_statistics(sampled[None])  # so few that all count
 
 
 def spread(windows: list[Window], most: int | None) -> list[Window]:
@@ -267,8 +259,7 @@ class _RecordingTile(Tile):
     def __init__(
         self, measuring: _Measuring, core: Window, window: Window, stop: str | None
     ) -> None:
-        ground = measuring.statistics.ground
-        super().__init__(window[:2], window[2:], measuring.scene.size, ground)
+        super().__init__(window[:2], window[2:], measuring.scene.size)
         self.measuring, self.core, self.stop = measuring, core, stop
         self.last: str | None = None
 

@@ -29,8 +29,8 @@ _SAMPLED = 2**16  # pixels from which statistics are computed; more change nothi
 def image_statistics(images: NDArray[np.floating]) -> NDArray[np.float32]:
     """Compute mean, standard deviation and seven quantiles of each band.
 
-    Pixels that are 0 in all bands hold no data: the mean of the others takes their place. Mean and
-    deviation are those of the values clamped to the outermost quantiles.
+    Pixels that are 0 in all bands hold no data, and do not count. Mean and deviation are
+    those of the values clamped to the outermost quantiles.
 
     Args:
         images: (N, bands, H, W) in [0, 1], of any size, without padding.
@@ -38,19 +38,17 @@ def image_statistics(images: NDArray[np.floating]) -> NDArray[np.float32]:
     Returns:
         (N, bands, 9), as the input `statistics` of an exported network.
     """
-    images = images.astype(np.float32)
-    valid = images.any(1, keepdims=True)
-    count = np.maximum(valid.sum((2, 3), keepdims=True), 1)
-    mean = images.sum((2, 3), keepdims=True, dtype=np.float64) / count
-    ground = np.where(valid, images, mean.astype(np.float32))
-
     step = max(1, math.isqrt(images.shape[2] * images.shape[3] // _SAMPLED))
-    pixels = ground[..., ::step, ::step].reshape(*images.shape[:2], -1)
-    quantiles = np.moveaxis(np.quantile(pixels, _QUANTILES, axis=2), 0, 2)
-    pixels = pixels.clip(quantiles[..., :1], quantiles[..., -1:])
-
-    moments = (pixels.mean(2, keepdims=True), pixels.std(2, keepdims=True))
-    return np.concatenate((*moments, quantiles), axis=2).astype(np.float32)
+    sampled = images[..., ::step, ::step].reshape(*images.shape[:2], -1).astype(np.float32)
+    found = []
+    for image in sampled:
+        valid = image.any(0)
+        pixels = image[:, valid if valid.any() else ~valid]
+        quantiles = np.moveaxis(np.quantile(pixels, _QUANTILES, axis=1), 0, 1)
+        pixels = pixels.clip(quantiles[:, :1], quantiles[:, -1:])
+        moments = (pixels.mean(1, keepdims=True), pixels.std(1, keepdims=True))
+        found.append(np.concatenate((*moments, quantiles), axis=1))
+    return np.stack(found).astype(np.float32)
 
 
 def restore(

@@ -9,9 +9,10 @@ from torch import Tensor
 from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
 from thiefcloud.inference.borders import Borders, find_borders
+from thiefcloud.inference.gaps import without_gaps
 from thiefcloud.inference.impulses import without_impulses
 from thiefcloud.network.base import Restorer
-from thiefcloud.network.statistics import fill, has_data, image_statistics
+from thiefcloud.network.statistics import scene_statistics as statistics_of
 
 
 def restore(model: Restorer, image: Tensor, *, flips: bool = False) -> Tensor:
@@ -43,6 +44,9 @@ def restore_and_detect(
         raw: keep restored values outside [0, 1], because some protocols score them.
         flips: as in `restore`.
 
+    Pixels that are 0 in all bands hold no data: they stay 0, the network sees them filled
+    (`without_gaps`), and their thickness is 0.
+
     If statistics of the image guide the network, borders of one colour and single odd pixels take
     no part (`find_borders`, `without_impulses`). Borders stay as they are.
 
@@ -66,11 +70,12 @@ def _restore_ground(
     model: Restorer, image: Tensor, *, raw: bool, flips: bool
 ) -> tuple[Tensor, Tensor]:
     """Restore images without borders, as `restore_and_detect`."""
-    given = image
+    given, valid = image, image.any(-3, keepdim=True)
+    batch = image if image.ndim == 4 else image[None]
     if model.reads_statistics:
-        batch = image if image.ndim == 4 else image[None]
-        image = without_impulses(batch).view_as(image)
-    statistics = scene_statistics(model, image)
+        batch = without_impulses(batch)
+    statistics = scene_statistics(model, batch)
+    image = without_gaps(batch).view_as(image)
 
     def maps_of(batch: Tensor) -> list[Tensor]:
         result = model(batch, statistics=statistics)
@@ -80,9 +85,9 @@ def _restore_ground(
     restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
 
     # An odd pixel changes as those around it do.
-    if image is not given:
-        restored = restored + (given - image)
-    return restored if raw else restored.clamp(0, 1), thickness.clamp(0, 1)
+    restored = restored + (given - image)
+    restored = restored if raw else restored.clamp(0, 1)
+    return torch.where(valid, restored, given), torch.where(valid, thickness.clamp(0, 1), 0)
 
 
 def _restore_inside(
@@ -123,8 +128,7 @@ def scene_statistics(model: Restorer, image: Tensor) -> Tensor | None:
         return None
     batch = image if image.ndim == 4 else image[None]
     # Not in the network's dtype: sums over an image leave the range of float16.
-    batch = batch.to(next(model.parameters()).device, torch.float32)
-    return image_statistics(fill(batch, has_data(batch)))
+    return statistics_of(batch.to(next(model.parameters()).device, torch.float32))
 
 
 def in_all_orientations(maps_of: Callable[[Tensor], list[Tensor]], batch: Tensor) -> list[Tensor]:

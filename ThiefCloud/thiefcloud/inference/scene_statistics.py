@@ -32,7 +32,7 @@ class SceneStatistics:
     borders: Borders
     """Borders of one colour, which are not restored."""
     ground: Tensor
-    """(1, bands, 1, 1): mean of the pixels that hold data, within the margin of a single pass."""
+    """(1, bands, 1, 1): mean of the pixels that hold data, to fill the others."""
     image: Tensor | None
     """(1, bands, 9): `image_statistics`, for the inversion if there is one."""
     moments: Mapping[str, Moments]
@@ -54,7 +54,7 @@ class SceneStatistics:
                 f"its statistics are for {self.ground.shape[1]} of {self.size[0]}x{self.size[1]}: "
                 "measure them anew."
             )
-        return PaddedScene(source, self.inside, filters=self.image is not None)
+        return PaddedScene(source, self.inside, filters=self.image is not None, mean=self.ground)
 
     def tile(self, model: RemovalNetwork, window: Window, scene: PaddedScene) -> "StatisticsTile":
         """Return a tile for a network to compute, at a window of the padded scene."""
@@ -130,7 +130,7 @@ class StatisticsTile(Tile):
         window: Window,
         scene: tuple[int, int],
     ) -> None:
-        super().__init__(window[:2], window[2:], scene, statistics.ground)
+        super().__init__(window[:2], window[2:], scene)
         self.statistics, self.names = statistics, names
 
     def moments(self, module: nn.Module, features: Tensor) -> Moments:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from cloudkit.imaging.padding import MARGIN, check_unit_images, lines_with_margin
 from scpm import FACTOR
+from thiefcloud.inference.gaps import REACH, without_gaps
 from thiefcloud.inference.impulses import without_impulses
 
 
@@ -169,9 +170,14 @@ class PaddedScene:
         source: the scene.
         ground: what the borders enclose.
         filters: replace single odd pixels, as `without_impulses` does in the whole ground.
+        mean: (1, bands, 1, 1), that of the pixels with data, to fill the others. Default: that of
+            the window that is read.
     """
 
-    def __init__(self, source: Source, ground: Window, *, filters: bool) -> None:
+    def __init__(
+        self, source: Source, ground: Window, *, filters: bool, mean: Tensor | None = None
+    ) -> None:
+        self.mean = mean
         self.source, self.ground, self.filters = source, ground, filters
         self.rows = lines_with_margin(ground.height, FACTOR)
         self.columns = lines_with_margin(ground.width, FACTOR)
@@ -201,11 +207,13 @@ class PaddedScene:
         return pixels
 
     def read(self, window: Window) -> Tensor:
-        """Read a window of the padded scene, (1, bands, h, w), with 0 in invalid pixels."""
+        """Read a window of the padded scene, (1, bands, h, w), as `without_gaps` fills it."""
         rows = self.rows[window.top : window.bottom]
         columns = self.columns[window.left : window.right]
         top, left = int(rows.min()), int(columns.min())
         shown = Window.between(top, left, int(rows.max()) + 1, int(columns.max()) + 1)
 
-        pixels = self.read_ground(shown)
-        return pixels[:, rows - top][:, :, columns - left][None]
+        near = shown.grown(REACH, 1, (self.ground.height, self.ground.width))
+        filled = without_gaps(self.read_ground(near)[None], self.mean)
+        pixels = shown.of(filled, origin=near[:2])
+        return pixels[:, :, rows - top][:, :, :, columns - left]

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from scpm import Prior, current_tile
+from scpm import Prior
 from thiefcloud.network.statistics import (
     CELL,
     CELL_STATISTICS,
@@ -110,8 +110,7 @@ class Inversion(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             images = images.to(dtype)
             valid = has_data(images)
-            tile = current_tile()
-            ground = fill(images, valid, None if tile is None else tile.ground.to(images))
+            ground = fill(images, valid)
             if statistics is None:
                 statistics = image_statistics(ground)
             prior = Prior._make(part.to(dtype) for part in prior)

@@ -35,6 +35,23 @@ def image_statistics(images: Tensor) -> Tensor:
     return pixel_statistics(images[..., ::step, ::step].flatten(2).float())
 
 
+def scene_statistics(images: Tensor) -> Tensor:
+    """Compute `image_statistics` of the pixels that hold data alone, as `has_data` finds them.
+
+    Args:
+        images: (N, bands, H, W). Not in the dtype of a network: float16 is too short for sums.
+
+    Returns:
+        (N, bands, 9), float32.
+    """
+    step = sampling_step(*images.shape[-2:])
+    found = []
+    for image in images[..., ::step, ::step].flatten(2).float():
+        valid = image.any(0)
+        found.append(pixel_statistics(image[None, :, valid if valid.any() else ~valid]))
+    return torch.cat(found)
+
+
 def sampling_step(height: int, width: int) -> int:
     """Return the distance of the rows and columns from which statistics are computed."""
     return max(1, math.isqrt(height * width // _SAMPLED))

@@ -54,10 +54,7 @@ def test_pixels_without_data_are_neither_used_nor_changed(tmp_path: Path, case: 
 
     picture = read_picture(tmp_path / "a.tif")
     np.testing.assert_array_equal(picture.valid, ~HOLE)
-    values = picture.image[:, ~torch.from_numpy(HOLE)]
-    filled = picture.image[:, torch.from_numpy(HOLE)]
-    assert filled.min() >= values.min()
-    assert filled.max() <= values.max()
+    assert not picture.image[:, torch.from_numpy(HOLE)].any()
 
     write_picture(tmp_path / "b.tif", picture, picture.image * 0.5)
     before, after = geotiffs.stored(tmp_path / "a.tif"), geotiffs.stored(tmp_path / "b.tif")

@@ -16,7 +16,7 @@ class Known(Tile):
     def __init__(
         self, at: tuple[int, int], size: tuple[int, int], scene: tuple[int, int], features: Tensor
     ) -> None:
-        super().__init__(at, size, scene, torch.zeros(1))
+        super().__init__(at, size, scene)
         self.features = features
 
     def moments(self, module: nn.Module, features: Tensor) -> Moments:

@@ -30,16 +30,12 @@ class Tile(ABC):
         at: row and column of the first pixel in the scene.
         size: height and width of the tile.
         scene: height and width of the scene.
-        ground: mean of each band over the pixels of the scene that hold data, (1, bands, 1, 1).
     """
 
-    def __init__(
-        self, at: tuple[int, int], size: tuple[int, int], scene: tuple[int, int], ground: Tensor
-    ) -> None:
+    def __init__(self, at: tuple[int, int], size: tuple[int, int], scene: tuple[int, int]) -> None:
         self.at = at
         self.size = size
         self.scene = scene
-        self.ground = ground
 
     @abstractmethod
     def moments(self, module: nn.Module, features: Tensor) -> Moments:
