@@ -1,7 +1,12 @@
 """Runs of predict.py, for several files of tests."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+
+from tests.cloudkit.imaging import geotiffs
+from tests.cloudkit.imaging.test_metadata import PLACED
 from tests.helpers import PREDICT, run_script
 
 
@@ -15,3 +20,15 @@ def files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+
+
+def scene(path: Path, count: int = 4, *, rim: bool = True, **options: Any) -> np.ndarray:
+    """Write a scene of four tiles, usually with a rim without data."""
+    pixels = geotiffs.ramp("uint16", count, 500, 9000, height=40)
+    pixels = np.concatenate((pixels, pixels[::-1]), 1)
+    if rim:
+        pixels[:, 50:] = 0
+    described = {"nodata": 0, "descriptions": [f"B{band:02}" for band in range(1, count + 1)]}
+    tags = {"": {"QUANTIFICATION_VALUE": "10000"}}
+    geotiffs.write(path, pixels, **PLACED, **{"tags": tags} | described | options)
+    return pixels
