@@ -49,7 +49,7 @@ class Raster:
         for band, index in enumerate(self.properties.order):
             nodata = self.properties.bands[index].nodata
             if nodata is not None and not self.properties.has_nodata_colour:
-                found &= self.pixels[..., band] != self._as_stored(nodata)
+                found &= self.pixels[..., band] != self.as_stored(nodata)
         return found
 
     @property
@@ -57,7 +57,7 @@ class Raster:
         """Pixels (H, W) that have data and are not wholly transparent."""
         return self.has_data if self.alpha is None else self.has_data & (self.alpha > 0)
 
-    def _as_stored(self, nodata: float) -> float:
+    def as_stored(self, nodata: float) -> float:
         """Return a no-data value as the pixels hold it: files round that of floats."""
         dtype = self.pixels.dtype
         if dtype.kind == "f":

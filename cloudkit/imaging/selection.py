@@ -11,11 +11,12 @@ from torch import Tensor
 
 from cloudkit.imaging.formats import ImageError
 from cloudkit.imaging.images import bands_of, hint_at_peak, to_unit
-from cloudkit.imaging.properties import Properties
+from cloudkit.imaging.properties import NODATA_COLOUR, Properties
 from cloudkit.imaging.raster import Raster
 from cloudkit.imaging.scaling import Scaling, find_scaling
 
 _NETWORK = 3  # bands that networks see
+_FLOAT_STEP = 2.0**-12  # of the scale, from a float that means no data; 16 bits can hold it
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
 
@@ -84,14 +85,45 @@ class Selection:
     def to_stored(self, raster: Raster, given: Tensor, restored: Tensor) -> np.ndarray:
         """Convert restored bands (3, H, W) to stored values (H, W, bands), as `of` has them.
 
-        Pixels without data, and values that a network left as they were given, stay bit-equal.
+        Pixels without data, and values that a network left as they were given, stay bit-equal. A
+        restored value that would mean no data becomes the next one.
         """
         if self.is_gray:
             given, restored = given[:1], restored.mean(dim=0, keepdim=True)
         values = restored.clamp(0, 1).permute(1, 2, 0).numpy()
         before = raster.pixels[..., self.places]
         changed = self.valid(raster)[..., None] & (values != given.permute(1, 2, 0).numpy())
-        return np.where(changed, self.scaling.to_stored(values, before.dtype), before)
+        stored = self.scaling.to_stored(values, before.dtype)
+        return np.where(changed, self._with_data(raster, stored), before)
+
+    def _with_data(self, raster: Raster, stored: np.ndarray) -> np.ndarray:
+        """Move values (H, W, bands) off those that mean no data, by a step within the scale."""
+        nodata = self._nodata(raster)
+        is_nodata = stored == nodata
+        if self.properties.has_nodata_colour:
+            is_nodata &= is_nodata.all(-1, keepdims=True)
+        if not is_nodata.any():
+            return stored
+
+        low, high = np.array(self.scaling.low), np.array(self.scaling.high)
+        step = (high - low) * _FLOAT_STEP if stored.dtype.kind == "f" else np.ones_like(high)
+        moved = stored + np.where(nodata + step <= high, step, -step)
+        return np.where(is_nodata, moved, stored).astype(stored.dtype)
+
+    def _nodata(self, raster: Raster) -> np.ndarray:
+        """Return the stored value of each band that means no data, or NaN."""
+        properties = self.properties
+        if properties.has_nodata_colour:
+            colour = properties.tags[""][NODATA_COLOUR].split()
+            places = [raster.properties.order[place] for place in self.places]
+            try:
+                return np.array([float(colour[place]) for place in places])
+            except (ValueError, IndexError):  # no colour; GDAL ignores such a tag
+                return np.full(len(places), np.nan)
+        values = []
+        for band in properties.bands:
+            values.append(np.nan if band.nodata is None else raster.as_stored(band.nodata))
+        return np.array(values)
 
     def merge(self, raster: Raster, stored: np.ndarray) -> Raster:
         """Return a raster with other values (H, W, bands) of these bands."""

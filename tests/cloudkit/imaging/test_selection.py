@@ -11,6 +11,7 @@ from rasterio.enums import ColorInterp
 from cloudkit.imaging.formats import ImageError
 from cloudkit.imaging.raster import read_raster
 from cloudkit.imaging.selection import Selection, select
+from cloudkit.imaging.writing import write_raster
 from tests.cloudkit.imaging import geotiffs
 
 BOA = {"BOA_QUANTIFICATION_VALUE": "10000", "BOA_ADD_OFFSET": "-1000"}
@@ -142,3 +143,43 @@ def test_alpha_is_no_colour(tmp_path: Path) -> None:
     geotiffs.write(tmp_path / "a.tif", pixels, photometric="rgb", alpha="yes")
     with pytest.raises(ImageError, match="no colour in band 4"):
         selected(tmp_path / "a.tif", bands=(4, 3, 2))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "value", "options"),
+    [
+        ("uint8", 0, {"nodata": 0}),
+        ("uint8", 255, {"nodata": 255}),
+        ("int16", 0, {"nodata": 0}),
+        ("float32", 0.0, {"nodata": 0}),
+        ("float32", 1.0, {"nodata": 1}),
+        ("uint8", 0, {"tags": {"": {"NODATA_VALUES": "0 0 0"}}}),
+        ("uint8", 0, {"nodata": 0, "photometric": "miniswhite"}),
+    ],
+)
+def test_restored_pixels_do_not_become_no_data(
+    tmp_path: Path, dtype: str, value: float, options: dict[str, Any]
+) -> None:
+    """Water below a veil becomes black, and many files say that black is no data."""
+    high = {"uint8": 200, "int16": 9000}.get(dtype, 0.9)
+    bands = 1 if "photometric" in options else 3
+    geotiffs.write(tmp_path / "a.tif", geotiffs.ramp(dtype, bands, high / 9, high), **options)
+    raster, selection = read_raster(tmp_path / "a.tif"), selected(tmp_path / "a.tif")
+    unit = selection.to_unit(raster)
+    black_or_white = torch.full_like(unit, float(value != 0))
+    if "photometric" in options:
+        black_or_white = 1 - black_or_white  # as stored, 0 is white
+    restored = selection.merge(raster, selection.to_stored(raster, unit, black_or_white))
+    write_raster(tmp_path / "b.tif", restored)
+    assert (geotiffs.mask_of(tmp_path / "b.tif") > 0).all()
+    after = geotiffs.stored(tmp_path / "b.tif").astype(float)
+    np.testing.assert_allclose(after, value, rtol=0, atol=1 if dtype != "float32" else 3e-4)
+
+
+def test_infinite_values_are_refused_at_any_scale(tmp_path: Path) -> None:
+    pixels = geotiffs.ramp("float32", 3, 0.1, 0.9)
+    pixels[3, 4, 1] = np.inf
+    geotiffs.write(tmp_path / "a.tif", pixels)
+    for limits in ((0, 1), (-0.1, 1)):
+        with pytest.raises(ImageError, match="infinite"):
+            selected(tmp_path / "a.tif", limits=limits).to_unit(read_raster(tmp_path / "a.tif"))

@@ -14,7 +14,7 @@ from cloudkit.memory import memory_error
 from tests.helpers import noise
 from tests.thiefcloud.inference.tiny import Tiny
 from thiefcloud import load_onnx, restore_and_detect
-from thiefcloud.network.statistics import fill, has_data, image_statistics
+from thiefcloud.network.statistics import image_statistics, scene_statistics
 
 onnx = pytest.importorskip("onnx")
 onnx_runtime = pytest.importorskip("thiefcloud.inference.onnx_runtime")
@@ -63,7 +63,7 @@ def test_dtype_of_the_image_is_kept(file: Path, dtype: torch.dtype) -> None:
 def test_statistics_without_pytorch_equal_those_with_it(size: tuple[int, int]) -> None:
     images = torch.stack((noise(1, height=size[0], width=size[1]), torch.zeros(3, *size)))
     images[0, :, : size[0] // 3] = 0
-    expected = image_statistics(fill(images, has_data(images)))
+    expected = scene_statistics(images)
     found = onnx_runtime.image_statistics(images.numpy())
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, expected.numpy(), rtol=0, atol=2e-6)
