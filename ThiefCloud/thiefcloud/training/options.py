@@ -107,7 +107,8 @@ class TrainOptions(DataOptions):
     none are. The phase of the inversion has its own bound."""
     thickness: float = 0.0
     """Weight of the error of the thickness map where the true one is known, under simulated clouds.
-    It keeps the tunable prior a detector of cloud. The paper has none."""
+    It keeps the tunable prior a detector of cloud; the head that draws the map then learns in the
+    phase of the inversion too. The paper has none."""
     perceptual: float = 0.04
     """Weight of the perceptual loss; 0 leaves it out."""
     vgg: Path | None = None

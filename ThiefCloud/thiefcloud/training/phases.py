@@ -6,9 +6,10 @@ from typing import NamedTuple, Self
 
 from torch import Tensor, nn
 
+from scpm import SCPM
 from thiefcloud.data.batches import Batch
 from thiefcloud.network.base import RemovalNetwork
-from thiefcloud.training.losses import RestorationLoss, psnr_loss
+from thiefcloud.training.losses import RestorationLoss, psnr_loss, thickness_loss
 from thiefcloud.training.options import TrainOptions
 
 _MAX_GRADIENT = 1.0  # in the phase of the inversion
@@ -89,7 +90,9 @@ def prepare(
     if phase.name == "inversion":
         inverting = InversionAlone(model.requires_grad_(False))
         inverting.inversion.requires_grad_(True)
-        return inverting, inversion_loss
+        if criterion.thickness_weight > 0 and isinstance(model.prior, SCPM):
+            model.prior.head.requires_grad_(True)
+        return inverting, inversion_losses(criterion.thickness_weight)
 
     model.requires_grad_(True)
     if phase.name == "frozen":
@@ -106,15 +109,24 @@ def prepare(
     return model, losses
 
 
-def inversion_loss(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
-    """Return the loss of the inversion alone."""
-    return {"loss": psnr_loss(part(batch.cloudy), batch.clear)}
+def inversion_losses(thickness_weight: float) -> Losses:
+    """Return the losses of the inversion alone, and of the thickness that guides it."""
+
+    def losses(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
+        inverted, thickness = part(batch.cloudy)
+        pixel = psnr_loss(inverted, batch.clear)
+        if thickness_weight == 0:
+            return {"loss": pixel}
+        error = thickness_loss(thickness, batch.thickness)
+        return {"loss": pixel + thickness_weight * error, "pixel": pixel, "thickness": error}
+
+    return losses
 
 
 class InversionAlone(nn.Module):
     """The inversion of a network with its prior, without the network behind it.
 
-    Shape: cloudy images (N, bands, H, W) to inverted ones.
+    Shape: cloudy images (N, bands, H, W) to inverted ones, and the thickness (N, 1, H, W).
     """
 
     def __init__(self, model: RemovalNetwork) -> None:
@@ -128,7 +140,7 @@ class InversionAlone(nn.Module):
         self.prior.eval()
         return self
 
-    def forward(self, cloudy: Tensor) -> Tensor:
-        """Invert cloudy images."""
-        inverted: Tensor = self.inversion(cloudy, self.prior(cloudy))
-        return inverted
+    def forward(self, cloudy: Tensor) -> tuple[Tensor, Tensor]:
+        """Invert cloudy images, and return the thickness that the prior sees."""
+        prior = self.prior(cloudy)
+        return self.inversion(cloudy, prior), prior.thickness

@@ -1,0 +1,66 @@
+"""What learns in each phase, and from which losses."""
+
+import pytest
+import torch
+
+from scpm import SCPM
+from thiefcloud import ThiefCloud
+from thiefcloud.data.batches import Batch
+from thiefcloud.training.losses import RestorationLoss
+from thiefcloud.training.options import TrainOptions
+from thiefcloud.training.phases import phases_of, prepare
+
+PHASES = {phase.name: phase for phase in phases_of(TrainOptions(), has_prior=True)}
+
+
+@pytest.fixture
+def model() -> ThiefCloud:
+    torch.manual_seed(1)
+    return ThiefCloud(SCPM(), residual=True, inversion=True)
+
+
+@pytest.fixture
+def batch() -> Batch:
+    clear = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
+    return Batch(0.6 * clear + 0.3, clear, torch.full((2, 1, 32, 32), 0.4))
+
+
+def parts_that_learn(model: ThiefCloud) -> set[str]:
+    """Return the parts of a network with weights that have a gradient."""
+    names = [name for name, weight in model.named_parameters() if weight.grad is not None]
+    return {
+        ".".join(name.split(".")[:2]) if "prior" in name else name.split(".")[0] for name in names
+    }
+
+
+@pytest.mark.parametrize(
+    ("weight", "expected"), [(0.0, {"inversion"}), (0.5, {"inversion", "prior.head"})]
+)
+def test_the_inversion_learns_alone_or_with_the_head_of_the_prior(
+    model: ThiefCloud, batch: Batch, weight: float, expected: set[str]
+) -> None:
+    part, losses = prepare(PHASES["inversion"], model, RestorationLoss(thickness_weight=weight))
+    found = losses(part.train(), batch)
+    found["loss"].backward()
+    assert parts_that_learn(model) == expected
+    assert ("thickness" in found) == (weight > 0)
+    if weight > 0:
+        total = found["pixel"] + weight * found["thickness"]
+        torch.testing.assert_close(found["loss"], total)
+
+
+def test_a_scored_thickness_lets_the_head_learn_with_the_whole_network(
+    model: ThiefCloud, batch: Batch
+) -> None:
+    part, losses = prepare(PHASES["tunable"], model, RestorationLoss(thickness_weight=0.5))
+    losses(part.train(), batch)["loss"].backward()
+    assert {"prior.head", "inversion", "level_full"} <= parts_that_learn(model)
+
+
+def test_nothing_of_the_prior_learns_while_it_is_frozen(model: ThiefCloud, batch: Batch) -> None:
+    part, losses = prepare(PHASES["frozen"], model, RestorationLoss(thickness_weight=0.5))
+    losses(part.train(), batch)["loss"].backward()
+    learning = parts_that_learn(model)
+    assert "level_full" in learning
+    assert not any("prior." in name for name in learning if "enhance" not in name)
+    assert "inversion" not in learning
