@@ -61,6 +61,8 @@ def test_coverage_is_the_fraction_of_the_image_under_cloud() -> None:
         "patchy_floor": (0.0, 0.0),
         "softness": (0.01, 0.01),
         "texture": (0.0, 0.0),
+        "slope": (2.4, 4.4),
+        "smoothing": (1.0, 6.0),
         "scale": (96.0, 1024.0),  # smaller patches have relatively wide edges
     }
     for coverage in (0.25, 0.75):

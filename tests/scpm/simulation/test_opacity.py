@@ -10,7 +10,13 @@ from scpm.simulation.clouds import apply_atmosphere
 from scpm.simulation.opacity import estimate_brightness, estimate_opacity, smoothed
 from trainkit.scoring.metrics import correlation
 
-PATCHY = CloudOptions(even_fraction=0.0, opacity=(0.4, 0.8), scale=(64.0, 256.0))
+PATCHY = CloudOptions(
+    even_fraction=0.0,
+    opacity=(0.4, 0.8),
+    scale=(64.0, 256.0),
+    slope=(2.4, 4.4),
+    smoothing=(1.0, 6.0),
+)
 EVEN = CloudOptions(
     even_fraction=1.0, opacity=(0.05, 0.8), tint=0.03, blueness=(0.0, 0.0), texture=(0.0, 0.5)
 )

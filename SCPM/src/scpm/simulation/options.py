@@ -27,21 +27,22 @@ _LIMITS = {
 class CloudOptions:
     """Ranges from which each cloud is drawn.
 
-    The defaults cover the real thin clouds of RICE, T-CLOUD and SateHaze1k.
+    The defaults cover the real thin clouds of RICE, T-CLOUD and SateHaze1k, by the statistics of
+    `experiments/compare_clouds.py`.
     """
 
     opacity: Range = (0.02, 0.97)
     """Opacity (1 - transmission) of the thick parts at the reference wavelength."""
-    opacity_skew: float = 1.2
+    opacity_skew: float = 1.3
     """Preference for thin clouds. 1 draws the opacity evenly over its range; larger values draw
     more thin clouds and fewer thick ones."""
-    even_fraction: float = 0.25
+    even_fraction: float = 0.2
     """Fraction of the images under an even veil. The others have patches and streaks."""
     even_floor: Range = (0.75, 1.0)
     """Thickness of the thinnest parts of an even veil, relative to its thick parts."""
     patchy_floor: Range = (0.0, 0.3)
     """Thickness of the haze between patches, relative to the thick parts of the cloud."""
-    coverage: Range = (0.15, 0.95)
+    coverage: Range = (0.1, 0.97)
     """Fraction of the image that the patches cover."""
     softness: Range = (0.1, 1.0)
     """Width of the edge of a patch, in standard deviations of the noise."""
@@ -49,25 +50,25 @@ class CloudOptions:
     """Strength of the finer changes of thickness within the cloud."""
     scale: Range = (16.0, 1024.0)
     """Largest scale of the cloud's shapes, in pixels."""
-    slope: Range = (2.4, 4.4)
+    slope: Range = (1.7, 4.2)
     """Exponent with which the power spectrum falls with the wavenumber. Larger values give smoother
     clouds."""
-    smoothing: Range = (1.0, 6.0)
+    smoothing: Range = (0.5, 6.0)
     """Scale in pixels below which a cloud has no structure."""
     elongation: Range = (1.0, 4.0)
     """Ratio of length to width of the shapes. High values make the streaks of cirrus."""
-    angstrom: Range = (0.0, 2.0)
+    angstrom: Range = (0.0, 1.2)
     """Angstrom exponent. Values near the lower end, gray clouds, are drawn most often."""
     even_brightness: Range = (0.4, 1.0)
     """Brightness that an even veil would have if it were opaque. Values near the upper end are
     drawn most often. Low values occur in images darkened for display."""
-    patchy_brightness: Range = (0.7, 1.0)
+    patchy_brightness: Range = (0.8, 1.0)
     """Brightness that patchy clouds would have if they were opaque, drawn in the same way."""
-    blueness: Range = (0.0, 0.25)
+    blueness: Range = (0.0, 0.2)
     """Difference of that brightness between the shortest and the longest wavelength. Values near
     the lower end are drawn most often. At the top of the atmosphere thin cloud is bluish, because
     the air above it scatters blue light."""
-    tint: float = 0.08
+    tint: float = 0.06
     """Largest further difference of that brightness between the bands, of any colour."""
     wavelengths: tuple[float, ...] = (0.655, 0.561, 0.482)
     """Wavelength of each band in micrometres. Default: red, green and blue of Landsat 8."""
