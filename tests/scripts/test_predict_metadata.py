@@ -1,4 +1,4 @@
-"""What a file says beside its pixels is the same after predict.py, on real and generated files."""
+"""The metadata of a file stays the same through predict.py, on real and generated files."""
 
 import os
 from pathlib import Path

@@ -40,7 +40,7 @@ class Batch(NamedTuple):
     cloudy: Tensor
     """Cloudy images (N, 3, H, W), float32 in [0, 1]."""
     clear: Tensor
-    """What a network shall make of them, the same."""
+    """The images that a network shall make of them, the same."""
     thickness: Tensor
     """True thickness of the clouds (N, 1, H, W) in [0, 1]; NaN where it is unknown, as in real
     pairs."""

@@ -1,4 +1,4 @@
-"""What learns in each phase, and from which losses."""
+"""The parts that learn in each phase, and the losses that they learn from."""
 
 import pytest
 import torch
