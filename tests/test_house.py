@@ -86,6 +86,19 @@ def test_the_network_imports_nothing_else_of_its_package() -> None:
 # Packages for training, scoring and the command line.
 UNUSED = {"trainkit", "thiefcloud.training"}
 UNUSED |= {"thiefcloud.data", "scpm.data", "scpm.options", "tensorboard", "tyro"}
+# Packages that take longer to load than PyTorch itself, or nearly so, and serve few runs.
+SLOW = {"torchvision", "torch._dynamo", "scipy.stats", "skimage", "lpips", "matplotlib", "onnx"}
+# Starts scripts as their user does, with --help, and prints what they loaded.
+START = """
+import sys
+from pathlib import Path
+from tests.helpers import run_script
+
+assert [run_script(Path(script), "--help") for script in sys.argv[1:]] == [0] * len(sys.argv[1:])
+print("LOADED", *sys.modules)
+"""
+SCRIPTS = ["SCPM/src/train_cd.py", "ThiefCloud/train.py", "ThiefCloud/test.py"]
+SCRIPTS += ["ThiefCloud/predict.py", "experiments/ablation.py"]
 
 
 def test_the_package_loads_no_training_code() -> None:
@@ -94,6 +107,14 @@ def test_the_package_loads_no_training_code() -> None:
     loaded = done.stdout.split()
     assert "thiefcloud.network.model" in loaded
     assert [name for name in loaded if is_of(name, UNUSED)] == []
+
+
+def test_scripts_start_without_slow_packages() -> None:
+    command = [sys.executable, "-c", START, *(str(ROOT / script) for script in SCRIPTS)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.partition("LOADED ")[2].split()
+    assert "thiefcloud.network.model" in loaded
+    assert [name for name in loaded if is_of(name, SLOW)] == []
 
 
 def mentions_resume(path: Path) -> bool:

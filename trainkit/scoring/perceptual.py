@@ -8,7 +8,6 @@ from urllib.parse import urlparse
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import AlexNet_Weights
 
 from cloudkit.errors import UserError
 
@@ -64,6 +63,8 @@ def load_lpips() -> nn.Module:
             warnings.simplefilter("ignore")  # the package calls torchvision in a deprecated way
             network: nn.Module = package.LPIPS(net="alex", version="0.1", verbose=False)
     except Exception as error:  # a missing connection, a full disk and a damaged file all differ
+        from torchvision.models import AlexNet_Weights  # takes a second, so only where needed
+
         url = AlexNet_Weights.IMAGENET1K_V1.url
         place = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlparse(url).path).name
         raise UserError(

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import bootstrap
 
 from cloudkit.errors import UserError
 
@@ -62,6 +61,8 @@ def interval(
         sums, counts = np.sort(sums), [1] * len(sums)
         if sums[0] == sums[-1]:  # a mean of equal values may differ from them in the last digit
             return float(sums[0]), float(sums[0])
+
+    from scipy.stats import bootstrap  # takes half a second, so only where needed
 
     ends = bootstrap(
         (sums, np.asarray(counts)),

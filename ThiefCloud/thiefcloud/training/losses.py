@@ -8,7 +8,6 @@ from urllib.error import URLError
 
 import torch
 import torch.nn.functional as F
-import torchvision
 from torch import Tensor, nn
 
 from cloudkit.checkpoints import CheckpointError, fitting_weights, read_file
@@ -173,11 +172,13 @@ def load_vgg16(path: Path | None) -> nn.Sequential:
     Raises:
         UserError: there are no such weights; the message names both ways out.
     """
-    weights = torchvision.models.VGG16_Weights.IMAGENET1K_V1
+    from torchvision.models import VGG16_Weights, vgg16  # takes a second, so only where needed
+
+    weights = VGG16_Weights.IMAGENET1K_V1
 
     # The weights come from a file, so random ones, half a gigabyte, need not be drawn.
     with torch.device("meta"):
-        network = torchvision.models.vgg16(init_weights=False)
+        network = vgg16(init_weights=False)
 
     if path is not None:
         try:
