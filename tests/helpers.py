@@ -1,10 +1,12 @@
 """Helpers of the tests: tiny images on disk, scripts run as users run them."""
 
+import contextlib
 import itertools
 import re
 import runpy
+import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from cloudkit.checkpoints import read_file
 from cloudkit.imaging.images import write_image
 from scpm import simulate_clouds
 
@@ -52,14 +53,53 @@ def run_script(script: Path, *arguments: object) -> int:
 
 def break_at(monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int) -> None:
     """Let a method raise `Killed` when it is called for the nth time, instead of doing its work."""
+
+    def kill() -> None:
+        raise Killed
+
+    before_call(monkeypatch, owner, method, call, kill)
+
+
+def before_call(
+    monkeypatch: pytest.MonkeyPatch, owner: type, method: str, call: int, act: Callable[[], object]
+) -> None:
+    """Call a function when a method is called for the nth time, before the method."""
     original, calls = getattr(owner, method), itertools.count(1)
 
     def counted(*arguments: Any, **named: Any) -> Any:
         if next(calls) == call:
-            raise Killed
+            act()
         return original(*arguments, **named)
 
     monkeypatch.setattr(owner, method, counted)
+
+
+Moment = tuple[type, str, int]
+"""Class, its method, and number of the call."""
+
+
+@contextlib.contextmanager
+def copies_at(moments: Mapping[str, Moment], run: Path, copies: Path) -> Iterator[None]:
+    """Copy the folder of a run as it is at each moment, just before the call.
+
+    A copy is what a kill at that moment leaves. So one run serves for any number of kills.
+
+    Args:
+        moments: moments by the name of the copy.
+        run: folder that is copied.
+        copies: folder for the copies.
+    """
+    missed = set(moments)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, (owner, method, call) in moments.items():
+
+            def copied(name: str = name) -> None:
+                missed.remove(name)
+                shutil.copytree(run, copies / name)
+
+            before_call(patch, owner, method, call, copied)
+        yield
+    assert not missed
 
 
 def assert_one_error(text: str, *parts: object) -> None:
@@ -162,7 +202,8 @@ def assert_same_state(one: Path, other: Path) -> None:
 
     The tensors are weights, averaged weights and the optimizer's state.
     """
-    first, second = read_file(one), read_file(other)
+    # The tests wrote them, so they need none of the checks of `read_file`, which take long.
+    first, second = (torch.load(path, weights_only=False) for path in (one, other))
     left, right = tensors(first), tensors(second)
     assert left.keys() == right.keys()
     assert [name for name in left if not torch.equal(left[name], right[name])] == []

@@ -1,4 +1,5 @@
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,8 +8,10 @@ import torch
 
 from cloudkit.checkpoints import save_checkpoint
 from scpm import SCPM
-from tests.helpers import TRAIN, run_script, write_images, write_pairs
+from tests.helpers import TRAIN, copies_at, run_script, write_images, write_pairs
 from thiefcloud import ThiefCloud
+from trainkit.training.run import Run
+from trainkit.training.trainer import Trainer
 
 SMALL = ["--preset", "quick", "--crop", 8, "--validate-every", 1, "--device", "cpu"]
 SMALL += ["--epochs-inversion", 1, "--even-steps", 2, "--batch-inversion", 2]
@@ -25,6 +28,16 @@ TWO_PHASES = [
     "--lr-tunable",
     1e-4,
 ]
+# Moments of such a run at which it may be killed.
+KILLS = {
+    "before anything was saved": (Trainer, "_step", 2),
+    "between the first best.pt and last.pt": (Run, "record", 1),
+    "after the inversion was saved": (Trainer, "begin_phase", 2),
+    "within a frozen epoch": (Trainer, "_step", 4),
+    "after the frozen phase was saved": (Trainer, "begin_phase", 3),
+    "between best.pt and last.pt of the tunable phase": (Trainer, "save_last", 4),
+    "within a tunable epoch": (Trainer, "_step", 10),
+}
 ONE_EPOCH = ["--epochs-frozen", 1, "--epochs-tunable", 0]
 
 
@@ -90,16 +103,35 @@ def common(pairs: Path, prior: Path) -> list[object]:
 def unbroken(
     common: list[object], tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[float], Path]:
-    """The folder of a run through all phases, for each decay of averaged weights; made once."""
+    """The folder of a run through all phases, for each decay of averaged weights; made once.
+
+    Beside it, killed/ holds what a kill at each moment of `KILLS` leaves.
+    """
     made: dict[float, Path] = {}
 
     def run(ema: float) -> Path:
         if ema not in made:
             made[ema] = tmp_path_factory.mktemp("unbroken") / "run"
-            assert run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", made[ema]) == 0
+            with copies_at(KILLS, made[ema], made[ema].parent / "killed"):
+                arguments = [*common, *TWO_PHASES, "--ema", ema, "--out", made[ema]]
+                assert run_script(TRAIN, *arguments) == 0
         return made[ema]
 
     return run
+
+
+@pytest.fixture(scope="session")
+def finished(common: list[object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of one frozen epoch; made once, not to be changed."""
+    run = tmp_path_factory.mktemp("finished") / "run"
+    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    return run
+
+
+@pytest.fixture
+def one_epoch(finished: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return Path(shutil.copytree(finished, tmp_path / "run"))
 
 
 def history(run: Path) -> list[dict[str, float]]:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +16,9 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cloudkit.checkpoints import read_file
-from tests.helpers import TRAIN, Killed, assert_one_error, assert_same_state, break_at, run_script
-from tests.scripts.conftest import ONE_EPOCH, TWO_PHASES, history
+from tests.helpers import TRAIN, assert_one_error, assert_same_state, run_script
+from tests.scripts.conftest import KILLS, ONE_EPOCH, TWO_PHASES, history
 from thiefcloud.training.losses import RestorationLoss
-from trainkit.training.run import Run
-from trainkit.training.trainer import Trainer
 
 
 def assert_same_run(one: Path, other: Path) -> None:
@@ -39,46 +38,25 @@ def bytes_of(run: Path, pattern: str = "*") -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in run.glob(pattern)}
 
 
-BREAKS = {
-    "before anything was saved": (Trainer, "_step", 2),
-    "between the first best.pt and last.pt": (Run, "record", 1),
-    "after the inversion was saved": (Trainer, "begin_phase", 2),
-    "within a frozen epoch": (Trainer, "_step", 4),
-    "after the frozen phase was saved": (Trainer, "begin_phase", 3),
-    "between best.pt and last.pt of the tunable phase": (Trainer, "save_last", 4),
-    "within a tunable epoch": (Trainer, "_step", 10),
-}
-
-
 @pytest.mark.parametrize(
     ("point", "ema"),
     [
-        *((point, 0.0) for point in BREAKS),
+        *((point, 0.0) for point in KILLS),
         ("between best.pt and last.pt of the tunable phase", 0.6),
     ],
 )
 def test_a_killed_run_goes_on_bit_for_bit(
-    common: list[object],
-    unbroken: Callable[[float], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    point: str,
-    ema: float,
+    unbroken: Callable[[float], Path], tmp_path: Path, point: str, ema: float
 ) -> None:
-    run = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        break_at(patched, *BREAKS[point])
-        with pytest.raises(Killed):
-            run_script(TRAIN, *common, *TWO_PHASES, "--ema", ema, "--out", run)
+    run = Path(shutil.copytree(unbroken(ema).parent / "killed" / point, tmp_path / "run"))
     assert run_script(TRAIN, "--out", run, "--resume") == 0
     assert_same_run(run, unbroken(ema))
 
 
 def test_a_state_that_cannot_be_resumed_changes_nothing(
-    common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    one_epoch: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    run = one_epoch
     content = read_file(run / "last.pt")
     del content["training"]["progress"]
     torch.save(content, run / "last.pt")
@@ -89,14 +67,14 @@ def test_a_state_that_cannot_be_resumed_changes_nothing(
     assert bytes_of(run) == before
 
 
-def test_weights_note_only_options_that_were_in_force(common: list[object], tmp_path: Path) -> None:
-    first, second = tmp_path / "first", tmp_path / "second"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", first) == 0
-    weights = first / "best.pt"
+def test_weights_note_only_options_that_were_in_force(
+    common: list[object], finished: Path, tmp_path: Path
+) -> None:
+    weights, second = finished / "best.pt", tmp_path / "second"
     arguments = [*common, *ONE_EPOCH, "--pretrained", weights, "--out", second]
     assert run_script(TRAIN, *arguments) == 0
 
-    noted, brought = (read_file(run / "best.pt")["options"] for run in (first, second))
+    noted, brought = (read_file(run / "best.pt")["options"] for run in (finished, second))
     assert noted["residual"]
     assert noted.keys() - brought.keys() == {"network", "untrained_prior", "no_prior", "residual"}
     assert noted["prior"] == brought["prior"]
@@ -138,13 +116,9 @@ def test_a_run_killed_at_any_moment_goes_on_bit_for_bit(
 
 
 def test_a_finished_run_stays_as_it_is(
-    unbroken: Callable[[float], Path],
-    common: list[object],
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
+    one_epoch: Path, common: list[object], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+    run = one_epoch
     before = bytes_of(run, "*.pt")
     assert run_script(TRAIN, "--out", run, "--resume") == 0
     assert bytes_of(run, "*.pt") == before
@@ -155,11 +129,8 @@ def test_a_finished_run_stays_as_it_is(
     assert_one_error(capsys.readouterr().err, "holds a run already; go on with it by --resume")
 
 
-def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(
-    common: list[object], tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *ONE_EPOCH, "--out", run) == 0
+def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(one_epoch: Path) -> None:
+    run = one_epoch
     assert not (run / "frozen.pt").exists()  # no tunable phase, so nothing to start it from
     (run / "frozen.pt").write_bytes(b"of a shorter run")
     longer = ["--epochs-frozen", 2, "--epochs-tunable", 1]
@@ -169,10 +140,9 @@ def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(
 
 
 def test_a_run_without_its_state_is_not_overwritten(
-    common: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    unbroken: Callable[[float], Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = tmp_path / "run"
-    assert run_script(TRAIN, *common, *TWO_PHASES, "--out", run) == 0
+    run = Path(shutil.copytree(unbroken(0.0), tmp_path / "run"))
     (run / "last.pt").unlink()
     before = bytes_of(run)
     assert run_script(TRAIN, "--out", run, "--resume") == 2

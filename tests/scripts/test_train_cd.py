@@ -1,6 +1,7 @@
 """Training and scoring of stage 1, run as users run them, on images of 16 pixels."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -22,10 +23,9 @@ from tests.helpers import (
     TEST_CD,
     TRAIN,
     TRAIN_CD,
-    Killed,
     assert_one_error,
     assert_same_state,
-    break_at,
+    copies_at,
     run_script,
     write_images,
     write_thickness_pairs,
@@ -36,18 +36,30 @@ from trainkit.training.trainer import Trainer
 
 SMALL = ["--preset", "quick", "--crop", 8, "--batch", 2, "--steps", 5, "--save-every", 2]
 SMALL += ["--device", "cpu"]
+# Moments of such a run at which it may be killed.
+KILLS = {
+    "before the first step": (Trainer, "_step", 1),
+    "between the first best.pt and last.pt": (Run, "record", 1),
+    "after a state was saved": (Trainer, "_step", 4),
+    "before the second state is saved": (Trainer, "save_last", 2),
+    "before the last step": (Trainer, "_step", 5),
+}
 
 
 @pytest.fixture(scope="module")
 def unbroken(chips: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[[float], Path]:
-    """The folder of a whole run, for each decay of averaged weights; made once."""
+    """The folder of a whole run, for each decay of averaged weights; made once.
+
+    Beside it, killed/ holds what a kill at each moment of `KILLS` leaves.
+    """
     made: dict[float, Path] = {}
 
     def run(ema: float) -> Path:
         if ema not in made:
             made[ema] = tmp_path_factory.mktemp("unbroken") / "run"
-            arguments = ["--clear", chips, *SMALL, "--ema", ema, "--out", made[ema]]
-            assert run_script(TRAIN_CD, *arguments) == 0
+            with copies_at(KILLS, made[ema], made[ema].parent / "killed"):
+                arguments = ["--clear", chips, *SMALL, "--ema", ema, "--out", made[ema]]
+                assert run_script(TRAIN_CD, *arguments) == 0
         return made[ema]
 
     return run
@@ -78,31 +90,12 @@ def test_a_run_leaves_all_its_files(unbroken: Callable[[float], Path]) -> None:
     assert [event.step for event in events.Images(images)] == [2, 4, 5]
 
 
-@pytest.mark.parametrize(
-    ("owner", "method", "call", "ema"),
-    [
-        (Trainer, "_step", 1, 0.0),
-        (Run, "record", 1, 0.0),  # between best.pt and last.pt
-        (Trainer, "_step", 4, 0.0),
-        (Trainer, "save_last", 2, 0.6),
-        (Trainer, "_step", 5, 0.6),
-    ],
-)
+@pytest.mark.parametrize("ema", [0.0, 0.6])
+@pytest.mark.parametrize("point", KILLS)
 def test_a_killed_run_goes_on_bit_for_bit(
-    chips: Path,
-    unbroken: Callable[[float], Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    owner: type,
-    method: str,
-    call: int,
-    ema: float,
+    unbroken: Callable[[float], Path], tmp_path: Path, point: str, ema: float
 ) -> None:
-    run = tmp_path / "run"
-    with monkeypatch.context() as patched:
-        break_at(patched, owner, method, call)
-        with pytest.raises(Killed):
-            run_script(TRAIN_CD, "--clear", chips, *SMALL, "--ema", ema, "--out", run)
+    run = Path(shutil.copytree(unbroken(ema).parent / "killed" / point, tmp_path / "run"))
     assert run_script(TRAIN_CD, "--out", run, "--resume") == 0
     for name in ("last.pt", "best.pt"):
         assert_same_state(run / name, unbroken(ema) / name)
