@@ -9,12 +9,15 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
 from cloudkit.errors import UserError
 from cloudkit.files import UNFINISHED, remove_leftovers, write_json
-from cloudkit.processes import Processes
+
+if TYPE_CHECKING:  # its import loads PyTorch, which files and locks do not need
+    from cloudkit.processes import Processes
 
 BEAT = 10.0  # seconds between two signs of life of a writer
 SHARE = "share-"  # begins the purpose of locks that let several processes write into a folder
@@ -210,7 +213,7 @@ def locks_of_shares(folder: Path) -> list[FolderLock]:
 @contextmanager
 def writing_to(
     folder: Path,
-    processes: Processes | None = None,
+    processes: "Processes | None" = None,
     *,
     parts: Iterable[Path] = (),
     purpose: str = "writing",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from cloudkit.errors import UserError
 from cloudkit.folders import (
@@ -25,7 +25,9 @@ from cloudkit.folders import (
     require_folder,
     writing_to,
 )
-from cloudkit.processes import Processes
+
+if TYPE_CHECKING:  # its import loads PyTorch, which files and locks do not need
+    from cloudkit.processes import Processes
 
 PATIENCE = 20.0  # seconds to wait for other tasks that begin
 Item = TypeVar("Item")
@@ -164,7 +166,7 @@ def _integers(environment: Mapping[str, str], system: str, *names: str) -> list[
 def writing_share(
     folder: Path,
     share: Share | None,
-    processes: Processes | None = None,
+    processes: "Processes | None" = None,
     *,
     parts: Iterable[Path] = (),
 ) -> Iterator[None]:

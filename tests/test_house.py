@@ -117,6 +117,12 @@ def test_scripts_start_without_slow_packages() -> None:
     assert [name for name in loaded if is_of(name, SLOW)] == []
 
 
+def test_locks_of_folders_load_no_pytorch() -> None:
+    """Tasks that wait for each other then start at once."""
+    code = "import sys, cloudkit.shares; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
 def mentions_resume(path: Path) -> bool:
     """Tell whether code, not docstrings, comments or messages, names the option `resume`."""
     for node in syntax_of(path):
