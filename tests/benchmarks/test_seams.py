@@ -1,5 +1,6 @@
 """benchmarks/seams.py on generated images with and without seams."""
 
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,11 @@ SIDE = 512
 
 def texture(seed: int, *, height: int = SIDE, width: int = SIDE, rough: float = 12) -> np.ndarray:
     """Return ground (H, W, 3) in levels of 8 bits, with roads and a calm lake."""
+    return _texture(seed, height, width, rough).copy()
+
+
+@cache
+def _texture(seed: int, height: int, width: int, rough: float) -> np.ndarray:
     random = np.random.default_rng(seed)
     ground = np.full((height, width, 3), 110.0)
     for size, strength in ((40, 25), (6, rough), (1.0, rough / 2)):
@@ -43,8 +49,13 @@ def tiled(height: int, width: int, tile: int, step: float, *, seed: int = 0) -> 
 def restored_from(cloudy: np.ndarray) -> np.ndarray:
     """Return what a restoration may make of levels: more contrast, less of a smooth veil."""
     height, width, _ = cloudy.shape
+    return 1.1 * cloudy - 15 - _veil(height, width)[..., None]
+
+
+@cache
+def _veil(height: int, width: int) -> np.ndarray:
     veil = gaussian_filter(np.random.default_rng(9).normal(size=(height, width)), 40)
-    return 1.1 * cloudy - 15 - (8 * veil / veil.std())[..., None]
+    return 8 * veil / veil.std()
 
 
 def levels(image: np.ndarray) -> np.ndarray:
