@@ -203,18 +203,37 @@ WRAPPED: dict[str, Callable[[dict[str, Tensor]], dict[str, Any]]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def official() -> dict[str, torch.Tensor]:
+    return formula_weights()
+
+
+@pytest.fixture(scope="module")
+def plain(
+    official: dict[str, torch.Tensor], tmp_path_factory: pytest.TempPathFactory
+) -> thiefcloud.RemovalNetwork:
+    """The network of the official code from a file without wrapping."""
+    path = tmp_path_factory.mktemp("plain") / "plain.pth"
+    torch.save(official, path)
+    return thiefcloud.load(path)
+
+
 @pytest.mark.parametrize("kind", WRAPPED)
-def test_wrapped_weights_of_the_official_code(kind: str, tmp_path: Path) -> None:
-    wrap, official = WRAPPED[kind], formula_weights()
+def test_wrapped_weights_of_the_official_code(
+    kind: str,
+    official: dict[str, torch.Tensor],
+    plain: thiefcloud.RemovalNetwork,
+    tmp_path: Path,
+) -> None:
+    wrap = WRAPPED[kind]
     torch.save(wrap(official), tmp_path / "a.ckpt")
-    torch.save(official, tmp_path / "plain.pth")
-    found, expected = thiefcloud.load(tmp_path / "a.ckpt"), thiefcloud.load(tmp_path / "plain.pth")
-    torch.testing.assert_close(found.state_dict(), expected.state_dict(), rtol=0, atol=0)
+    found = thiefcloud.load(tmp_path / "a.ckpt")
+    torch.testing.assert_close(found.state_dict(), plain.state_dict(), rtol=0, atol=0)
 
     torch.save(wrap(prior_weights(official)), tmp_path / "prior.ckpt")
     prior = scpm.load(tmp_path / "prior.ckpt")
     torch.testing.assert_close(
-        prior.state_dict(), expected.prior.state_dict(), rtol=0, atol=0, equal_nan=False
+        prior.state_dict(), plain.prior.state_dict(), rtol=0, atol=0, equal_nan=False
     )
 
 
