@@ -1,6 +1,8 @@
 """The option --peak: images of one range give the results of the same images of another."""
 
 import json
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -57,51 +59,71 @@ def scores(folder: Path) -> dict[str, Any]:
     return {"input": metrics["input"], "restored": metrics["restored"], "rows": rows}
 
 
+@pytest.fixture(scope="module")
+def scored(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of scores of one kind of files, with or without --peak; made once."""
+
+    @cache
+    def score(kind: str, *peak: object) -> Path:
+        folder = tmp_path_factory.mktemp("scored")
+        stored = write_reflectance(folder / "data", kind)
+        name = "b" if peak else "a"
+        method = ["--checkpoint", checkpoint, "--method", name, *peak]
+        assert run(stored, folder / "out", *method) == 0
+        return folder / "out"
+
+    return score
+
+
 @pytest.mark.parametrize("kind", ["uint16", "float"])
-def test_reflectance_scores_as_its_floats(tmp_path: Path, checkpoint: Path, kind: str) -> None:
-    unit = write_reflectance(tmp_path / "unit", "unit")
-    stored = write_reflectance(tmp_path / kind, kind)
-    assert run(unit, tmp_path / "a", "--checkpoint", checkpoint) == 0
-    assert run(stored, tmp_path / "b", "--checkpoint", checkpoint, "--peak", PEAK) == 0
-    expected, found = scores(tmp_path / "a"), scores(tmp_path / "b")
+def test_reflectance_scores_as_its_floats(scored: Callable[..., Path], kind: str) -> None:
+    unit, stored = scored("unit"), scored(kind, "--peak", PEAK)
+    expected, found = scores(unit), scores(stored)
     for side in ("input", "restored"):
         assert found[side] == pytest.approx(expected[side], abs=1e-5)
-    assert read(tmp_path / "b")[0]["peak"] == PEAK
-    assert read(tmp_path / "a")[0]["peak"] is None
+    assert read(stored)[0]["peak"] == PEAK
+    assert read(unit)[0]["peak"] is None
 
 
-def test_without_the_peak_16_bits_score_otherwise(tmp_path: Path, checkpoint: Path) -> None:
-    stored = write_reflectance(tmp_path / "uint16", "uint16")
-    assert run(stored, tmp_path / "a", "--checkpoint", checkpoint) == 0
-    assert run(stored, tmp_path / "b", "--checkpoint", checkpoint, "--peak", PEAK) == 0
-    without, given = (read(tmp_path / name)[0]["input"]["psnr"] for name in ("a", "b"))
+def test_without_the_peak_16_bits_score_otherwise(scored: Callable[..., Path]) -> None:
+    folders = (scored("uint16"), scored("uint16", "--peak", PEAK))
+    without, given = (read(folder)[0]["input"]["psnr"] for folder in folders)
     assert without > given + 10
 
 
-def test_training_step_is_that_of_the_floats(tmp_path: Path, prior: Path) -> None:
-    for kind in ("unit", "uint16"):
-        data = write_reflectance(tmp_path / kind, kind)
-        peak = ["--peak", PEAK] if kind == "uint16" else []
-        out = ["--out", tmp_path / f"run-{kind}", "--prior", prior]
+@pytest.fixture(scope="module")
+def trained(prior: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The folder of one kind of files with data/ and run/, a training on it; made once."""
+
+    @cache
+    def train(kind: str, *peak: object) -> Path:
+        folder = tmp_path_factory.mktemp("trained")
+        data = write_reflectance(folder / "data", kind)
+        out = ["--out", folder / "run", "--prior", prior]
         arguments = ["--dataset", "folder", "--root", data, *SMALL, *ONE_EPOCH, *peak, *out]
         assert run_script(TRAIN, *arguments) == 0
+        return folder
 
-    weights = [read_file(tmp_path / f"run-{kind}" / "last.pt") for kind in ("unit", "uint16")]
+    return train
+
+
+def test_training_step_is_that_of_the_floats(trained: Callable[..., Path]) -> None:
+    runs = [trained("unit") / "run", trained("uint16", "--peak", PEAK) / "run"]
+    weights = [read_file(run / "last.pt") for run in runs]
     for name, tensor in weights[0]["model"].items():
         torch.testing.assert_close(weights[1]["model"][name], tensor, rtol=1e-4, atol=1e-5)
     assert weights[1]["options"]["peak"] == PEAK
-    saved = json.loads((tmp_path / "run-uint16" / "options.json").read_text())
+    saved = json.loads((runs[1] / "options.json").read_text())
     assert saved["peak"] == PEAK
 
 
 def test_a_checkpoint_of_another_peak_is_named(
-    tmp_path: Path, prior: Path, capsys: pytest.CaptureFixture[str]
+    trained: Callable[..., Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = write_reflectance(tmp_path / "data", "uint16")
+    folder = trained("uint16", "--peak", PEAK)
+    data, run = folder / "data", folder / "run"
     source = ["--dataset", "folder", "--root", data]
-    out = ["--prior", prior, "--out", tmp_path / "run"]
-    assert run_script(TRAIN, *source, *SMALL, *ONE_EPOCH, "--peak", PEAK, *out) == 0
-    best = tmp_path / "run" / "best.pt"
+    best = run / "best.pt"
 
     warned = f"{best} was trained with --peak 10000 and is used with no --peak"
     for script, arguments in (
@@ -111,11 +133,11 @@ def test_a_checkpoint_of_another_peak_is_named(
     ):
         for peak, expected in (([], True), (["--peak", PEAK], False)):
             capsys.readouterr()
-            folder = tmp_path / f"{script.stem}-{len(peak)}"
-            assert run_script(script, *arguments, *peak, "--out", folder) == 0
+            out = tmp_path / f"{script.stem}-{len(peak)}"
+            assert run_script(script, *arguments, *peak, "--out", out) == 0
             assert (warned in capsys.readouterr().out) == expected
 
-    assert run_script(TRAIN, "--resume", "--peak", 5000, "--out", tmp_path / "run") == 2
+    assert run_script(TRAIN, "--resume", "--peak", 5000, "--out", run) == 2
     assert_one_error(capsys.readouterr().err, "the run has peak = 10000.0, which --resume cannot")
 
 
@@ -138,17 +160,14 @@ def test_restored_images_of_any_range(tmp_path: Path, kind: str) -> None:
 
 
 def test_compare_says_that_peaks_differ(
-    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+    scored: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    stored = write_reflectance(tmp_path / "uint16", "uint16")
-    files = []
-    for name, peak in (("a", []), ("b", ["--peak", PEAK])):
-        method = ["--checkpoint", checkpoint, "--method", name]
-        assert run(stored, tmp_path / name, *method, *peak) == 0
-        files.append(tmp_path / name / "metrics.json")
+    folders = (scored("uint16"), scored("uint16", "--peak", PEAK))
+    files = [folder / "metrics.json" for folder in folders]
     capsys.readouterr()
     assert run_script(COMPARE, *files) == 0
-    assert "read differently (a with no --peak, b with --peak 10000)" in capsys.readouterr().err
+    shown = capsys.readouterr().err
+    assert "read differently (a with no --peak, b with --peak 10000)" in shown
     assert run_script(COMPARE, files[1]) == 0
     assert "read differently" not in capsys.readouterr().err
 
