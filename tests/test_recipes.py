@@ -120,13 +120,13 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> House:
     """The copy, in which the first three recipes were followed."""
     house = House(tmp_path_factory.mktemp("house"))
     dataset, metric, network, _, _ = entries()
-    cloudkit, package = house.root / "cloudkit", house.root / "ThiefCloud" / "thiefcloud"
+    trainkit, package = house.root / "trainkit", house.root / "ThiefCloud" / "thiefcloud"
     start = "DATASETS: dict[str, DatasetInfo] = {\n"
-    insert(cloudkit / "data" / "datasets.py", start, filled(dataset, DATASET))
+    insert(trainkit / "data" / "datasets.py", start, filled(dataset, DATASET))
 
-    with (cloudkit / "scoring" / "metrics.py").open("a", encoding="utf-8") as file:
+    with (trainkit / "scoring" / "metrics.py").open("a", encoding="utf-8") as file:
         file.write(FUNCTION)
-    measures = cloudkit / "scoring" / "measures.py"
+    measures = trainkit / "scoring" / "measures.py"
     insert(measures, "METRICS = {\n", filled(metric, METRIC))
     imported = "from trainkit.scoring.metrics import root_mean_square\n"
     measures.write_text(measures.read_text().replace("\n\n\n@", f"\n{imported}\n\n@", 1))
