@@ -60,12 +60,25 @@ def sampling_step(height: int, width: int) -> int:
 def pixel_statistics(pixels: Tensor) -> Tensor:
     """Compute `image_statistics` of pixels (N, bands, count), float32."""
     levels = torch.tensor(_QUANTILES, device=pixels.device)
-    quantiles = torch.quantile(pixels, levels, dim=2).movedim(0, 2)
+    quantiles = _quantiles(pixels, levels)
 
     pixels = pixels.clamp(quantiles[..., :1], quantiles[..., -1:])  # as `trimmed`
     mean = pixels.mean(2, keepdim=True)
     deviation = pixels.std(2, correction=0, keepdim=True)
     return torch.cat((mean, deviation, quantiles), dim=2)
+
+
+def _quantiles(pixels: Tensor, levels: Tensor) -> Tensor:
+    """Compute quantiles of pixels (N, bands, count), as (N, bands, levels)."""
+    if not torch.compiler.is_exporting():
+        return torch.quantile(pixels, levels, dim=2).movedim(0, 2)
+
+    # PyTorch 2.11 cannot export the function above, which looks at the values of the levels.
+    last = pixels.shape[2] - 1
+    ordered, ranks = pixels.sort(dim=2).values, levels * last
+    below = ranks.long()
+    above = (below + 1).clamp_max(last)
+    return torch.lerp(ordered[..., below], ordered[..., above], ranks - below)
 
 
 def trimmed(images: Tensor, statistics: Tensor) -> Tensor:
