@@ -14,14 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from cloudkit.imaging.padding import inference
-from scpm import FACTOR, Moments, Prior, Tile, on_tile
+from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.borders import Borders, find_borders_of
-from thiefcloud.inference.scene_statistics import (
-    HALOS,
-    SceneStatistics,
-    module_names,
-    moments_key,
-)
+from thiefcloud.inference.recording import NotYetError, Recorder, RecordingTile
+from thiefcloud.inference.scene_statistics import HALOS, SceneStatistics, module_names
 from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
 from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare
 from thiefcloud.network.base import RemovalNetwork
@@ -111,43 +107,12 @@ def spread(windows: list[Window], most: int | None) -> list[Window]:
     return [windows[index] for index in sorted(order[:most])]
 
 
-class _NotYetError(Exception):
-    """Signal that nothing more can be measured in this round."""
-
-
-class _Pooled:
-    """Sums over tiles, from which the moments of all of them follow (Chan, Golub, LeVeque 1979)."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.mean, self.squares = torch.tensor(0.0).double(), torch.tensor(0.0).double()
-
-    def add(self, features: Tensor) -> None:
-        """Add the places of a map (1, C, h, w)."""
-        features = features.float()
-        count = features.shape[2] * features.shape[3]
-        mean = features.mean((2, 3))
-        squares = (features - mean[..., None, None]).square().sum((2, 3)).cpu().double()
-
-        difference = mean.cpu().double() - self.mean
-        together = self.count + count
-        self.squares = self.squares + squares + difference**2 * (self.count * count / together)
-        self.mean = self.mean + difference * (count / together)
-        self.count = together
-
-    def moments(self) -> Moments:
-        """Return the moments of all that was added."""
-        return Moments(self.mean.float(), (self.squares / max(self.count - 1, 1)).float())
-
-
 class _Measuring:
-    """Moments that are known, and those that this round measures."""
+    """Rounds of measurements in the tiles of a scene."""
 
     def __init__(self, model: RemovalNetwork, scene: PaddedScene, start: SceneStatistics) -> None:
         self.model, self.scene, self.statistics = model, scene, start
-        self.names = module_names(model)
-        self.known: dict[str, Moments] = {}
-        self.pooled: dict[str, _Pooled] = {}
+        self.recorder = Recorder(module_names(model), scene.size)
         self.stops: dict[nn.Module, str | None] = {}  # last statistic of each part this round
         self.finished: set[nn.Module] = set()
         self.prepared: dict[Window, tuple[Tensor, Prior]] = {}
@@ -173,16 +138,15 @@ class _Measuring:
     def _measure_round(
         self, parts_of: Callable[[Window], None], cores: list[Window], progress: Progress, step: str
     ) -> bool:
-        """Measure all statistics whose inputs are known. Return whether there were any."""
-        self.pooled, self.stops = {}, {}
+        """Measure all statistics whose inputs are known. Return False if there were none."""
+        self.stops = {}
         for done, core in enumerate(cores, 1):
             parts_of(core)
             progress(step, done, len(cores))
 
-        for key, pooled in self.pooled.items():
-            self.known[key] = pooled.moments()
-        self.statistics = replace(self.statistics, moments=dict(self.known))
-        return bool(self.pooled)
+        found = self.recorder.end_round()
+        self.statistics = replace(self.statistics, moments=dict(self.recorder.known))
+        return found
 
     def _prior(self, core: Window) -> None:
         wide = core.grown(HALOS[0], COARSEST, self.scene.size)
@@ -232,11 +196,11 @@ class _Measuring:
         """Run a part of the network as far as it has something to measure."""
         if part in self.finished:
             return
-        tile = _RecordingTile(self, core, window, self.stops.get(part))
+        tile = RecordingTile(self.recorder, core, window, self.stops.get(part))
         try:
             with on_tile(tile):
                 part(features)
-        except _NotYetError:
+        except NotYetError:
             pass
 
         # What the first tile tells holds for all.
@@ -244,39 +208,3 @@ class _Measuring:
             self.stops[part] = tile.last
             if tile.last is None:
                 self.finished.add(part)
-
-
-class _RecordingTile(Tile):
-    """Tile that measures the statistics that are not known yet.
-
-    Args:
-        measuring: the statistics of all tiles.
-        core: what this tile adds to them.
-        window: what the network computes.
-        stop: name of the last statistic to measure, if it is known.
-    """
-
-    def __init__(
-        self, measuring: _Measuring, core: Window, window: Window, stop: str | None
-    ) -> None:
-        super().__init__(window[:2], window[2:], measuring.scene.size)
-        self.measuring, self.core, self.stop = measuring, core, stop
-        self.last: str | None = None
-
-    def moments(self, module: nn.Module, features: Tensor) -> Moments:
-        """Return known moments; else measure the map, and return NaN."""
-        scale = self.scale(features)
-        key = moments_key(self.measuring.names[module], scale)
-        known = self.measuring.known.get(key)
-        if known is not None:
-            return Moments(*(value.to(features.device) for value in known))
-        if features[:, :, 0, 0].isnan().any():
-            raise _NotYetError
-
-        pooled = self.measuring.pooled.setdefault(key, _Pooled())
-        pooled.add(self.core.of(features, scale, self.at))
-        self.last = key
-        if key == self.stop:
-            raise _NotYetError
-        unknown = features.new_full(features.shape[:2], math.nan, dtype=torch.float32)
-        return Moments(unknown, unknown)
