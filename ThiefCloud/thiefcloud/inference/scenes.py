@@ -10,8 +10,8 @@ from cloudkit.memory import available_memory, free_memory, memory_error
 from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import HALOS, SceneStatistics
-from thiefcloud.inference.tiles import Source, Target, Window, whole
-from thiefcloud.inference.windows import restore_window
+from thiefcloud.inference.tiles import GainTarget, Source, Target, Window, whole
+from thiefcloud.inference.windows import restore_with_gain
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
@@ -30,6 +30,7 @@ def restore_scene(
     statistics: SceneStatistics | None = None,
     windows: Sequence[Window] | None = None,
     fast: bool = False,
+    gain: bool = False,
     progress: Progress = lambda step, done, total: None,
 ) -> None:
     """Restore a scene tile by tile, equal to one pass over the whole.
@@ -46,16 +47,19 @@ def restore_scene(
         windows: what to restore, in this order: a part of the work, or what an interrupted run has
             left of `tiles_of`. Default: all tiles.
         fast: restore by the inversion alone, without the network behind it.
+        gain: write the gain of the inversion, too; `target` is a `GainTarget`.
         progress: called after each tile; the window is written then.
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: a tile too small, statistics of another scene, or `fast` without an inversion.
+        UserError: a tile too small, statistics of another scene, or `fast` or `gain` without an
+            inversion.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
-    if fast and model.inversion is None:
+    if (fast or gain) and model.inversion is None:
         raise UserError(
-            "fast restoration is that of the inversion, which this network lacks: leave it out."
+            f"{'fast restoration is that' if fast else 'a gain is part'} of the inversion, which "
+            "this network lacks: leave it out."
         )
     if tile is None:
         tile = fitting_tile(model, source)
@@ -63,7 +67,7 @@ def restore_scene(
         windows = tiles_of(source, tile)
 
     # A scene that is one tile needs no statistics.
-    if statistics is None and not fast and list(windows) == [whole(source)]:
+    if statistics is None and not (fast or gain) and list(windows) == [whole(source)]:
         try:
             _restore_whole(model, source, target)
         except Exception as error:
@@ -78,7 +82,9 @@ def restore_scene(
     if statistics is None:
         statistics = measure_scene(model, source, fast=fast, progress=progress)
     for done, window in enumerate(windows, 1):
-        tile = _restore_within_memory(model, source, target, statistics, window, tile, fast=fast)
+        tile = _restore_within_memory(
+            model, source, target, statistics, window, tile, fast=fast, gain=gain
+        )
         progress("restoring", done, len(windows))
 
 
@@ -128,6 +134,7 @@ def _restore_within_memory(
     tile: int,
     *,
     fast: bool,
+    gain: bool,
 ) -> int:
     """Restore and write a window, in smaller tiles if memory runs out.
 
@@ -136,19 +143,22 @@ def _restore_within_memory(
     """
     for part in window.tiles(tile):
         try:
-            restored = restore_window(model, source, statistics, part, fast=fast)
+            restored = restore_with_gain(model, source, statistics, part, fast=fast, gain=gain)
         except Exception as error:
             if memory_error(error) is None or tile // 2 < SMALLEST:
                 raise
             restored = None
         if restored is not None:
-            target.write(part, *restored)
+            if gain:
+                assert isinstance(target, GainTarget)
+                target.write_gain(part, restored[2])
+            target.write(part, *restored[:2])
             continue
 
         free_memory()  # after the error, and with it the memory of the failed work, is gone
         tile = tile // 2
         for smaller in part.tiles(tile):
             tile = _restore_within_memory(
-                model, source, target, statistics, smaller, tile, fast=fast
+                model, source, target, statistics, smaller, tile, fast=fast, gain=gain
             )
     return tile

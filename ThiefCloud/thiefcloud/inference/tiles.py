@@ -1,7 +1,7 @@
 """Windows of a scene, and what they are read from and written to."""
 
 from collections.abc import Iterator
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self, runtime_checkable
 
 import numpy as np
 import torch
@@ -108,6 +108,14 @@ class Target(Protocol):
 
         Invalid pixels come as they were read, with the thickness 0.
         """
+
+
+@runtime_checkable
+class GainTarget(Target, Protocol):
+    """Scene to write with the gain of the inversion."""
+
+    def write_gain(self, window: Window, gain: Tensor) -> None:
+        """Take the gain (bands, h, w) of a window, before `write` takes its pixels."""
 
 
 class ArraySource:

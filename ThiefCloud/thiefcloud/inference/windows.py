@@ -39,27 +39,56 @@ def restore_window(
         UserError: the statistics are those of another scene or network, or `fast` needs an
             inversion that the network lacks.
     """
+    pixels, thickness, _ = restore_with_gain(model, source, statistics, window, fast=fast)
+    return pixels, thickness
+
+
+def restore_with_gain(
+    model: RemovalNetwork,
+    source: Source,
+    statistics: SceneStatistics,
+    window: Window,
+    *,
+    fast: bool = False,
+    gain: bool = False,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Restore a window as `restore_window`, and return the gain of the inversion, too.
+
+    Args:
+        model: as in `restore_window`.
+        source: the same.
+        statistics: the same.
+        window: the same.
+        fast: the same.
+        gain: compute the gain.
+
+    Returns:
+        Pixels, thickness, and the gain (bands, h, w). It is 1 where nothing is restored, and
+        everywhere if it is not computed.
+    """
     scene = statistics.padded(source)
     pixels, valid = source.read(window)
     valid = valid & pixels.any(0)
-    thickness = pixels.new_zeros(1, *pixels.shape[1:])
+    thickness, gains = pixels.new_zeros(1, *pixels.shape[1:]), torch.ones_like(pixels)
 
     inside = window.common(statistics.inside)
     valid_inside = inside.of(valid, origin=window[:2])
     if not valid_inside.any():
-        return pixels, thickness
+        return pixels, thickness, gains
 
     core = scene.place(inside)
-    restored, found = _restore_inside(model, scene, statistics, core, fast=fast)
+    restored, found, found_gain = _restore_inside(
+        model, scene, statistics, core, fast=fast, gain=gain
+    )
     if scene.filters:  # an odd pixel changes as those around it do
         given = torch.where(valid_inside, inside.of(pixels, origin=window[:2]), 0)
         restored = restored.to(given) + (given - scene.read(core)[0])
 
-    results = restored.clamp(0, 1), found.clamp(0, 1)
-    for target, result in zip((pixels, thickness), results, strict=True):
+    results = restored.clamp(0, 1), found.clamp(0, 1), found_gain
+    for target, result in zip((pixels, thickness, gains), results, strict=True):
         part = inside.of(target, origin=window[:2])
         part.copy_(torch.where(valid_inside, result.to(part), part))
-    return pixels, thickness
+    return pixels, thickness, gains
 
 
 def _restore_inside(
@@ -69,10 +98,11 @@ def _restore_inside(
     core: Window,
     *,
     fast: bool,
-) -> tuple[Tensor, Tensor]:
-    """Restore a window of a padded scene, and return it and its thickness, raw."""
+    gain: bool,
+) -> list[Tensor]:
+    """Restore a window of a padded scene, and return it, its thickness and its gain, raw."""
     with inference(model):
-        image, prior = prepare(model, scene, statistics, core)
+        image, prior, gains = _prepare(model, scene, statistics, core, gain=gain)
         near = core.grown(NETWORK_HALO, FACTOR, scene.size)
         restored = image
         if not fast:
@@ -80,9 +110,9 @@ def _restore_inside(
                 restored = model.remove(image, prior, supervision=False).restored
 
     outputs = []
-    for output in (restored, prior.thickness):
+    for output in (restored, prior.thickness, gains):
         outputs.append(core.of(output[0], origin=near[:2]).clone())
-    return outputs[0], outputs[1]
+    return outputs
 
 
 def prepare(
@@ -92,6 +122,19 @@ def prepare(
 
     They show the window and `NETWORK_HALO` around it.
     """
+    image, prior, _ = _prepare(model, scene, statistics, core, gain=False)
+    return image, prior
+
+
+def _prepare(
+    model: RemovalNetwork,
+    scene: PaddedScene,
+    statistics: SceneStatistics,
+    core: Window,
+    *,
+    gain: bool,
+) -> tuple[Tensor, Prior, Tensor]:
+    """Compute what `prepare` does, and the gain of the inversion; ones if it is not wanted."""
     wide = core.grown(statistics.halo, COARSEST, scene.size)
     near = core.grown(NETWORK_HALO, FACTOR, scene.size)
     cloudy = scene.read(wide).to(next(model.parameters()))
@@ -102,8 +145,12 @@ def prepare(
     with on_tile(statistics.tile(model, wide, scene)):
         prior = model.prior(cloudy)
         image = model.invert(cloudy, prior, of_image)
+        gains = torch.ones_like(cloudy)
+        if gain and model.inversion is not None:
+            gains = model.inversion(cloudy, prior, of_image, gain_alone=True)
 
-    return near.of(image, origin=wide[:2]).clone(), crop_prior(prior, near, wide)
+    inverted, gains = (near.of(one, origin=wide[:2]).clone() for one in (image, gains))
+    return inverted, crop_prior(prior, near, wide), gains
 
 
 def crop_prior(prior: Prior, window: Window, within: Window) -> Prior:

@@ -86,7 +86,14 @@ class Inversion(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, images: Tensor, prior: Prior, statistics: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        images: Tensor,
+        prior: Prior,
+        statistics: Tensor | None = None,
+        *,
+        gain_alone: bool = False,
+    ) -> Tensor:
         """Invert images.
 
         Args:
@@ -95,6 +102,7 @@ class Inversion(nn.Module):
             prior: the cloud prior's outputs for them.
             statistics: (N, bands, 9), those of the whole scene if the images are parts of one.
                 Default: `image_statistics`.
+            gain_alone: return the gain k instead, which is 1 in pixels without data.
 
         Returns:
             The inverted images, in the dtype of the weights.
@@ -103,8 +111,9 @@ class Inversion(nn.Module):
         dtype = torch.promote_types(stored, torch.float32)
         if stored != dtype:
             weights = {name: weight.to(dtype) for name, weight in self.named_parameters()}
-            inverted = functional_call(self, weights, (images, prior, statistics))
-            return inverted.to(stored)
+            arguments = (images, prior, statistics)
+            result = functional_call(self, weights, arguments, {"gain_alone": gain_alone})
+            return result.to(stored)
 
         # Autocast would round the gains too.
         with torch.autocast(images.device.type, enabled=False):
@@ -119,6 +128,8 @@ class Inversion(nn.Module):
 
             log_gain, colour, trust = _to_pixels(estimate).chunk(_MAPS, dim=1)
             gain = total_gain(log_gain, trust, prior.thickness)
+            if gain_alone:
+                return torch.where(valid, gain, 1)
             inverted = torch.lerp(colour, images, gain)  # k I + A (1 - k)
             return torch.where(valid, inverted, images)
 

@@ -17,7 +17,7 @@ from thiefcloud.inference.measuring import measure_scene, spread
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.scenes import fitting_tile, restore_scene, tiles_of
 from thiefcloud.inference.tiles import ArraySource, ArrayTarget, Window
-from thiefcloud.inference.windows import restore_window
+from thiefcloud.inference.windows import restore_with_gain
 
 
 class Counting(ArrayTarget):
@@ -127,7 +127,7 @@ def test_tiles_become_smaller_if_memory_runs_out(monkeypatch: pytest.MonkeyPatch
     expected, found = counting(source), counting(source)
     restore_scene(Blur(), source, expected, tile=128, statistics=statistics)
 
-    original, sides = restore_window, []
+    original, sides = restore_with_gain, []
 
     def limited(*arguments: object, **named: object) -> object:
         window = arguments[3]
@@ -137,7 +137,7 @@ def test_tiles_become_smaller_if_memory_runs_out(monkeypatch: pytest.MonkeyPatch
             raise RuntimeError("CUDA error: out of memory")
         return original(*arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(scenes, "restore_window", limited)
+    monkeypatch.setattr(scenes, "restore_with_gain", limited)
     restore_scene(Blur(), source, found, tile=128, statistics=statistics)
     assert np.array_equal(expected.pixels, found.pixels)
     assert sides[:3] == [128, 64, 32]
@@ -150,7 +150,7 @@ def test_without_memory_for_the_smallest_tile_the_error_is_raised(
     def fail(*arguments: object, **named: object) -> None:
         raise MemoryError("no memory")
 
-    monkeypatch.setattr(scenes, "restore_window", fail)
+    monkeypatch.setattr(scenes, "restore_with_gain", fail)
     source = ArraySource(scene(70, 70).numpy())
     with pytest.raises(MemoryError):
         restore_scene(Blur(), source, empty_target(source), tile=64)
