@@ -34,7 +34,7 @@ from cloudkit.script.command_line import parser, run_script
 from scpm import SCPM
 from thiefcloud import RemovalNetwork
 from thiefcloud.inference.export import describe, export
-from thiefcloud.inference.options import ExportOptions
+from thiefcloud.inference.export_options import ExportOptions
 from thiefcloud.inference.released import path_of
 
 

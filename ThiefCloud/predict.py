@@ -16,10 +16,10 @@ a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the ex
 """
 
 import hashlib
-from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -27,12 +27,7 @@ import thiefcloud
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder
 from cloudkit.imaging.formats import format_of, read_header
-from cloudkit.imaging.pictures import (
-    picture_of,
-    thickness_suffix,
-    write_picture,
-    write_thickness,
-)
+from cloudkit.imaging.pictures import thickness_suffix
 from cloudkit.imaging.raster import open_image, reading
 from cloudkit.imaging.selection import select
 from cloudkit.imaging.writing import result_suffix
@@ -42,14 +37,25 @@ from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
 from cloudkit.shares import writing_share
 from thiefcloud.inference.jobs import is_there, plan_files, real
+from thiefcloud.inference.layers import LayerTarget
 from thiefcloud.inference.options import PredictOptions
-from thiefcloud.inference.planning import plan_scene
+from thiefcloud.inference.planning import plan_scene, summary
+from thiefcloud.inference.provenance import Run
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.released import path_of
 from thiefcloud.inference.scene_files import restore_file
 from thiefcloud.network.base import RemovalNetwork, Restorer
 
-Outcome = Literal["restored", "kept", "planned"]
+
+@dataclass(frozen=True)
+class InOnePass:
+    """Result for an image that was restored in one pass."""
+
+    kind: str
+    """Description of its values."""
+
+
+Outcome = Literal["restored", "kept", "planned"] | InOnePass
 
 
 def main(options: PredictOptions) -> None:
@@ -57,23 +63,20 @@ def main(options: PredictOptions) -> None:
     with join_processes(options.device) as processes:
         # Plan the files and load the network.
         require_folder(options.out)
-        jobs = plan_files(options.inputs, options.out, thickness=options.thickness)
+        jobs = plan_files(options.inputs, options.out, beside=options.beside)
         if share := options.share_or_task():
             planned, out = len(jobs), real(options.out)
             jobs = share.of(jobs, lambda job: job[1].relative_to(out))
             if processes.is_main:
                 print(f"share {share}: {len(jobs)} of {planned} images")
         model = load(options).to(processes.device)
-        if options.thickness and not model.sees_thickness:
-            raise UserError(
-                f"{options.weights} is a network without prior, which sees no thickness; "
-                "leave out --thickness."
-            )
+        require_parts(model, options)
 
         if processes.is_main and (note := peak_note(path_of(options.checkpoint), options.peak)):
             print(note)
         with path_of(options.weights).open("rb") as file:
-            weights = hashlib.file_digest(file, "sha256").hexdigest()
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        run = Run(path_of(options.weights).name, checksum, options.changing, model.sees_thickness)
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}
@@ -82,7 +85,7 @@ def main(options: PredictOptions) -> None:
             processes.barrier()
             outcomes = for_each_image(
                 jobs,
-                lambda job: restore_image(model, *job, options, {"weights": weights}),
+                lambda job: restore_image(model, *job, options, run),
                 processes,
                 title="restoring",
                 name=lambda job: job[0],
@@ -91,7 +94,10 @@ def main(options: PredictOptions) -> None:
     # Report.
     if processes.is_main:
         if not options.dry_run:
-            kept, restored = outcomes.count("kept"), outcomes.count("restored")
+            kinds = [outcome.kind for outcome in outcomes if isinstance(outcome, InOnePass)]
+            kept, restored = outcomes.count("kept"), outcomes.count("restored") + len(kinds)
+            if kinds:
+                print(summary(kinds))
             print(f"{restored} of {len(jobs)} images restored to {options.out}")
             if kept:
                 print(f"{kept} results were there already and are kept; --overwrite replaces them")
@@ -105,18 +111,38 @@ def load(options: PredictOptions) -> Restorer:
     return thiefcloud.load(options.checkpoint)
 
 
+def require_parts(model: Restorer, options: PredictOptions) -> None:
+    """Raise an error if the network lacks a part that an option needs.
+
+    Raises:
+        UserError: it sees no thickness, or has no inversion.
+    """
+    for name in ("thickness", "blend"):
+        if getattr(options, name) and not model.sees_thickness:
+            raise UserError(
+                f"{options.weights} is a network without prior, which sees no thickness; "
+                f"leave out --{name}."
+            )
+    if options.layer and (not isinstance(model, RemovalNetwork) or model.inversion is None):
+        raise UserError(
+            f"{options.weights} is a network without inversion, which has no gain; leave out "
+            "--layer, or name other weights."
+        )
+
+
 def restore_image(
-    model: Restorer, source: Path, target: Path, options: PredictOptions, about: Mapping[str, Any]
+    model: Restorer, source: Path, target: Path, options: PredictOptions, run: Run
 ) -> Outcome:
-    """Restore one image, in one pass or by tiles.
+    """Restore one image.
 
     Raises:
         UserError: the image cannot be used.
     """
     with reading(source):
-        target = target.with_suffix(result_suffix(format_of(read_header(source))))
+        suffix = result_suffix(format_of(read_header(source)))
+    target = target.with_suffix(".vrt" if options.layer else suffix)
     thickness = target.with_stem(f"{target.stem}_thickness") if options.thickness else None
-    if is_there(target, thickness) and not (options.overwrite or options.dry_run):
+    if is_there(target, options.beside) and not (options.overwrite or options.dry_run):
         return "kept"
 
     with open_image(source) as file:
@@ -126,32 +152,20 @@ def restore_image(
         )
         if thickness:
             thickness = thickness.with_suffix(thickness_suffix(file.properties))
-        results = RasterTarget(target, RasterSource(file, selection), thickness)
+        target_of = LayerTarget if options.layer else RasterTarget
+        results = target_of(target, RasterSource(file, selection), thickness, run)
         tile = options.tile or results.earlier().get("tile")
         plan = plan_scene(
             model, results.source, tile=tile, flips=options.flips, measure=options.dry_run
         )
-        tqdm.write(str(plan))
+        if options.dry_run or not plan.is_whole:
+            tqdm.write(str(plan))
         if options.dry_run:
             return "planned"
 
-        # Restore by tiles.
-        if not plan.is_whole:
-            assert isinstance(model, RemovalNetwork)  # others have no tiles
-            restore_file(model, results, plan, about, cog=options.cog)
-            return "restored"
-
-        # Restore in one pass.
-        with reading(source):
-            picture = picture_of(file.read(), selection)
-        image = picture.image.to(next(model.parameters()).device)
-        restored, found = thiefcloud.restore_and_detect(model, image, flips=options.flips)
-
-        if thickness:
-            write_thickness(thickness, picture, found.cpu(), cog=options.cog)
-        write_picture(target, picture, restored.cpu(), cog=options.cog)
-        results.discard()  # tiles of an interrupted run
-        return "restored"
+        # Restore.
+        restore_file(model, results, plan, flips=options.flips, cog=options.cog)
+        return InOnePass(plan.kind) if plan.is_whole else "restored"
 
 
 if __name__ == "__main__":

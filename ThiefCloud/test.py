@@ -200,6 +200,8 @@ def network(options: TestOptions, device: torch.device) -> Method:
         restored, thickness = thiefcloud.restore_and_detect(
             model, scene.cloudy.to(device), raw=True, flips=options.flips
         )
+        if options.blend:
+            restored = thiefcloud.blend(scene.cloudy.to(device), restored, thickness)
         return restored.cpu(), thickness.cpu() if has_prior else None
 
     return restore

@@ -1,6 +1,7 @@
 """ThiefCloud, the thin cloud removal network guided by a cloud prior."""
 
 from thiefcloud.baselines.unet import UNet
+from thiefcloud.inference.blending import blend
 from thiefcloud.inference.measuring import measure_scene
 from thiefcloud.inference.onnx_network import OnnxNetwork, load_onnx
 from thiefcloud.inference.released import Weights
@@ -19,6 +20,7 @@ __all__ = [
     "ThiefCloud",
     "UNet",
     "Weights",
+    "blend",
     "load",
     "load_official",
     "load_onnx",

@@ -29,6 +29,11 @@ class Colours:
     nodata: float | None = None
     """Stored value without colour that means no data."""
 
+    def keep(self, bands: int) -> bool:
+        """Return True if stored values with a number of bands are the colours."""
+        converts = self.table is not None or self.properties.white_is_zero
+        return not converts and len(self.properties.bands) == bands
+
     def convert(self, stored: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
         """Return colours, and a mask (H, W) of stored values that are no data, if there are any."""
         if self.table is None:

@@ -130,6 +130,13 @@ def copy_as_cog(path: Path, copy: Path, **options: Any) -> None:
         rasterio.shutil.copy(path, copy, driver="COG", **options)
 
 
+def describe_virtual(dataset: DatasetReader) -> bytes:
+    """Return a VRT that shows an open file."""
+    with quiet_gdal(), MemoryFile(ext=".vrt") as memory:
+        rasterio.shutil.copy(dataset, memory.name, driver="VRT")
+        return bytes(memory.getbuffer())
+
+
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
     """Turn errors of GDAL into an `OSError`."""

@@ -99,6 +99,8 @@ class RasterFile:
         else:
             self.orientation = page.first(tiff.ORIENTATION, UPRIGHT)
             attachments = Attachments(exif.read_exif(path) if exif.is_in(page) else b"")
+        # Pixels that are read as GDAL has them.
+        self.is_plain = self._colours.keep(dataset.count) and self.orientation == UPRIGHT
         self.properties = replace(
             self._colours.properties,
             place=upright_place(stored.place, self.orientation, height, width),

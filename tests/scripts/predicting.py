@@ -7,6 +7,7 @@ import numpy as np
 
 from tests.cloudkit.imaging import geotiffs
 from tests.cloudkit.imaging.test_metadata import PLACED
+from tests.cloudkit.imaging.test_streaming import CHANGED
 from tests.helpers import PREDICT, run_script
 
 
@@ -20,6 +21,22 @@ def files(folder: Path) -> list[str]:
     return sorted(
         path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
     )
+
+
+def differences(source: Path, result: Path, *, tiled: bool = False) -> list[str]:
+    """List what a result says differently, after it has said what made it.
+
+    Args:
+        source: the image.
+        result: the restored image.
+        tiled: leave out what blocks change.
+    """
+    found = geotiffs.differences(source, result)
+    if tiled:
+        found = [line for line in found if not line.startswith(CHANGED)]
+    own = [line for line in found if line.startswith("tags 0 THIEFCLOUD: None")]
+    assert len(own) == 1
+    return [line for line in found if line not in own]
 
 
 def scene(path: Path, count: int = 4, *, rim: bool = True, **options: Any) -> np.ndarray:

@@ -10,6 +10,7 @@ import pytest
 import extract_clouds
 import scpm.options
 import simulate
+import thiefcloud.inference.export_options
 import thiefcloud.inference.options
 import thiefcloud.training.options
 from scpm import CloudOptions
@@ -34,7 +35,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.training.options.TrainOptions,
     TEST: thiefcloud.inference.options.TestOptions,
-    EXPORT: thiefcloud.inference.options.ExportOptions,
+    EXPORT: thiefcloud.inference.export_options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)

@@ -18,7 +18,7 @@ from tests.helpers import (
     random_pixels,
     write_images,
 )
-from tests.scripts.predicting import files, predict
+from tests.scripts.predicting import differences, files, predict
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,7 @@ def test_pixels_without_data_stay(tmp_path: Path, checkpoint: Path) -> None:
     restored = geotiffs.stored(tmp_path / "out" / "a.tif")
     np.testing.assert_array_equal(np.isnan(restored).all(-1), hole)
     assert np.isfinite(restored[~hole]).all()
-    assert geotiffs.differences(tmp_path / "a.tif", tmp_path / "out" / "a.tif") == []
+    assert differences(tmp_path / "a.tif", tmp_path / "out" / "a.tif") == []
 
 
 def test_the_rest_of_a_folder_is_restored_beside_damaged_deep_png(

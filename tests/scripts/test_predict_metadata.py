@@ -10,7 +10,7 @@ import rasterio
 
 from tests.cloudkit.imaging import geotiffs
 from tests.cloudkit.imaging.test_metadata import PLACED
-from tests.scripts.predicting import predict
+from tests.scripts.predicting import differences, predict
 
 DATA = Path(os.environ.get("THIEFCLOUD_DATA", ""))
 # File, its options, and bands that come out as they went in. Landsat's and NAIP's are RGB and near
@@ -49,7 +49,7 @@ GENERATED: dict[str, dict[str, Any]] = {
 def compare(checkpoint: Path, source: Path, out: Path, *options: object, kept: list[int]) -> None:
     assert predict(checkpoint, source, *options, "--out", out) == 0
     result = out / source.name
-    assert geotiffs.differences(source, result) == []
+    assert differences(source, result) == []
 
     before, after = geotiffs.stored(source), geotiffs.stored(result)
     np.testing.assert_array_equal(before[..., kept], after[..., kept])

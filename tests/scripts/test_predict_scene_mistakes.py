@@ -80,7 +80,7 @@ def test_flips_restore_in_one_pass_at_any_size(
 ) -> None:
     scene(tmp_path / "a.tif", 3)
     monkeypatch.setattr(planning, "WHOLE", 100)
-    monkeypatch.setattr(planning, "_LARGEST", 32)
+    monkeypatch.setattr(planning, "LARGEST", 32)
     for options, said in (((), "4 tiles of 32 pixels"), (("--flips",), "one pass")):
         arguments = (tmp_path / "a.tif", *options, "--out", tmp_path / "out", "--overwrite")
         assert predict(checkpoint, *arguments) == 0

@@ -13,9 +13,8 @@ import tifffile
 
 from cloudkit.imaging.images import write_image
 from tests.cloudkit.imaging import geotiffs
-from tests.cloudkit.imaging.test_streaming import differences
 from tests.helpers import PREDICT, Killed, break_at, noise
-from tests.scripts.predicting import files, predict, scene
+from tests.scripts.predicting import differences, files, predict, scene
 from thiefcloud.inference.rasters import RasterTarget
 from thiefcloud.inference.tiles import Window
 
@@ -36,7 +35,7 @@ def test_tiles_give_the_result_of_one_pass(tmp_path: Path, checkpoint: Path, cou
     assert (found[..., 1:4] != pixels[..., 1:4]).mean() > 0.5
     np.testing.assert_array_equal(np.delete(found, [1, 2, 3], 2), np.delete(pixels, [1, 2, 3], 2))
     for folder in (whole, tiles):
-        assert differences(tmp_path / "a.tif", folder / "a.tif") == []
+        assert differences(tmp_path / "a.tif", folder / "a.tif", tiled=folder == tiles) == []
     thickness = [
         geotiffs.stored(folder / "a_thickness.tif").astype(int) for folder in (whole, tiles)
     ]

@@ -10,8 +10,15 @@ from cloudkit.script.command_line import expand
 from thiefcloud.inference.rasters import unfinished
 
 
-def plan_files(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tuple[Path, Path]]:
+def plan_files(
+    inputs: Sequence[Path], out: Path, *, beside: Sequence[str] = ()
+) -> list[tuple[Path, Path]]:
     """Return each image with the file to write.
+
+    Args:
+        inputs: images and folders.
+        out: folder of the files to write.
+        beside: ends of the names of further files for each image, such as "_thickness".
 
     Raises:
         UserError: an input is missing, two images would share a file, or a file would replace an
@@ -49,8 +56,7 @@ def plan_files(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tu
     writers: dict[Path, Path] = {}
     for source, target in jobs:
         names = [target.with_suffix("")]
-        if thickness:
-            names.append(target.with_name(f"{target.stem}_thickness"))
+        names += [target.with_name(f"{target.stem}{end}") for end in beside]
         for name in names:
             if name in writers:
                 raise UserError(
@@ -66,14 +72,20 @@ def plan_files(inputs: Sequence[Path], out: Path, *, thickness: bool) -> list[tu
     return jobs
 
 
-def is_there(target: Path, thickness: Path | None) -> bool:
-    """Return True if results are complete, and no interrupted run has begun to replace them."""
-    files = [target]
-    if thickness is not None:
-        files.append(thickness.with_suffix(".tif"))
-        if not files[-1].exists():
-            files[-1] = thickness.with_suffix(".png")
-    return all(file.exists() for file in files) and not unfinished(target).exists()
+def is_there(target: Path, beside: Sequence[str]) -> bool:
+    """Return True if results are complete, and no interrupted run has begun to replace them.
+
+    Args:
+        target: the file to write.
+        beside: as in `plan_files`.
+    """
+    if unfinished(target).exists() or not target.exists():
+        return False
+    for end in beside:
+        other = target.with_stem(f"{target.stem}{end}")
+        if not (other.with_suffix(".tif").exists() or other.with_suffix(".png").exists()):
+            return False
+    return True
 
 
 def real(path: Path) -> Path:

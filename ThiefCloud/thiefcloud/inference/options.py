@@ -1,4 +1,4 @@
-"""Options of the scripts that use trained weights: test, compare, predict and export."""
+"""Options of the scripts that use trained weights: test, compare and predict."""
 
 import math
 import os
@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from cloudkit.script.checks import require_apart, require_positive
+from cloudkit.script.checks import require_apart
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
 from cloudkit.shares import Share, share_of_task
-from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.released import RELEASED
 from thiefcloud.inference.scenes import SMALLEST
@@ -42,6 +41,9 @@ class TestOptions(DataOptions):
     flips: bool = False
     """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
     eight times slower."""
+    blend: bool = False
+    """Restore only under cloud: keep pixels bit-equal up to the thickness 0.08, and restore them
+    wholly from 0.2 on. Clear images hardly change; even, thin haze is removed less."""
     restored: Path | None = None
     """Folder of restored images to score, named as the pairs are, instead of a network's. --peak
     holds for them too, but not for 8 bits, which test.py itself writes, nor for floats in [0, 1].
@@ -87,10 +89,11 @@ class TestOptions(DataOptions):
                 f"--baseline {self.baseline} and --restored {self.restored} are two methods; score "
                 "one at a time."
             )
-        if self.flips and (self.baseline or self.restored):
-            raise ValueError(
-                "--flips is for networks; leave it out with --baseline and --restored."
-            )
+        for name in ("flips", "blend"):
+            if getattr(self, name) and (self.baseline or self.restored):
+                raise ValueError(
+                    f"--{name} is for networks; leave it out with --baseline and --restored."
+                )
 
     @property
     def title(self) -> str:
@@ -137,9 +140,16 @@ class PredictOptions(PeakOptions):
     flips: bool = False
     """Restore all eight flipped and rotated forms of each image and take the mean: a little better,
     eight times slower."""
+    blend: bool = False
+    """Restore only under cloud: keep pixels bit-equal up to the thickness 0.08, and restore them
+    wholly from 0.2 on. Clear images hardly change; even, thin haze is removed less."""
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
     a GeoTIFF are a GeoTIFF at its place."""
+    layer: bool = False
+    """Write a correction instead of a restored TIFF: NAME_gain.tif, NAME_offset.tif, and NAME.vrt,
+    which lets GDAL and QGIS show gain * source + offset, equal to the restored values. The gain is
+    that of the inversion; the offset holds all else. Takes no --flips and no --onnx."""
     bands: tuple[int, ...] = ()
     """Numbers of the bands of red, green and blue in files with more than three, from 1, such as
     4 3 2; or of one gray band. All other bands are kept as they are."""
@@ -192,6 +202,12 @@ class PredictOptions(PeakOptions):
                         f"--{name} restores each image in one pass, without tiles; leave out "
                         f"--tile {self.tile}, or --{name}."
                     )
+        for name in ("flips", "onnx"):
+            if self.layer and getattr(self, name):
+                raise ValueError(
+                    f"--layer holds the gain of one pass of a network; leave out --{name}, or "
+                    "--layer."
+                )
         if not self.inputs:
             raise ValueError(
                 "no inputs are given, expected at least one image or folder to restore."
@@ -209,39 +225,17 @@ class PredictOptions(PeakOptions):
         return Share.parse(self.share) if self.share else share_of_task(os.environ)
 
     @property
+    def changing(self) -> tuple[str, ...]:
+        """Names of the options that change restored pixels."""
+        return tuple(name for name in ("flips", "blend") if getattr(self, name))
+
+    @property
+    def beside(self) -> tuple[str, ...]:
+        """Ends of the names of the files beside each restored one."""
+        names = ("_thickness",) if self.thickness else ()
+        return (*names, "_gain", "_offset") if self.layer else names
+
+    @property
     def weights(self) -> Path:
         """File that holds the network."""
         return self.onnx or self.checkpoint
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """Network to export, and the file to write."""
-
-    checkpoint: Weights = GENERAL
-    """Weights: the name of released ones, a best.pt of ThiefCloud/train.py, a file of the official
-    code, or any of SCPM. Default: general."""
-    out: Path = RUNS / "model.onnx"
-    """File to write; its name ends in .onnx."""
-    tile: int | None = None
-    """Only size that the file shall take, in pixels, for QGIS: one input, one output. Default: any
-    size."""
-    resolution: float = 1000
-    """Ground that a pixel covers, in centimetres, for QGIS, which scales images to it."""
-    licence: str | None = None
-    """Terms of use that the file states. Default: those of the released weights."""
-
-    def __post_init__(self) -> None:
-        """Reject other kinds of files and sizes."""
-        if self.out.suffix.lower() != ".onnx":
-            raise ValueError(f"--out {self.out} does not end in .onnx, expected such a name.")
-        if self.out.is_dir():
-            raise ValueError(f"--out {self.out} is a folder, expected the name of a file.")
-
-        require_positive(resolution=self.resolution)
-        if self.tile is not None and (self.tile <= 0 or self.tile % FACTOR):
-            example = max(1, self.tile // FACTOR) * FACTOR
-            raise ValueError(
-                f"--tile is {self.tile}, expected a positive multiple of {FACTOR}, for example "
-                f"{example}."
-            )

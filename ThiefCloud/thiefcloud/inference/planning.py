@@ -1,6 +1,8 @@
 """Plan of the restoration of an image: tiles, expected time and memory, in a line."""
 
 import time
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,11 +14,12 @@ from thiefcloud.inference.tiles import Window, whole
 from thiefcloud.network.base import RemovalNetwork, Restorer
 
 WHOLE = 4_000_000  # pixels of an image that is restored in one pass, if memory allows
-_LARGEST = 1024  # pixels, side of a tile of larger ones: a killed run loses minutes at most
+LARGEST = 1024  # pixels, side of a tile of larger ones: a killed run loses minutes at most
 _HALO = 128  # pixels around a tile that are computed, too
 _MEASURED = 16 * 640**2  # pixels, at most, on which statistics are measured
 _PROBE = 256  # pixels, side of the image that speed is measured on
 _BASE = 0.7e9  # bytes of the program without an image
+_KINDS = 3  # of images, that a summary describes
 
 
 @dataclass(frozen=True)
@@ -47,21 +50,40 @@ class ScenePlan:
             return _BASE + PER_PIXEL * self.source.height * self.source.width
         return _BASE + PER_PIXEL * max(map(_computed, self.tiles))
 
+    @property
+    def kind(self) -> str:
+        """Description of the image's values."""
+        properties = self.source.file.properties
+        count = len(properties.bands)
+        bands = f"{count} band{'s' * (count > 1)} of {properties.dtype}"
+        return f"{bands}, scale {self.source.selection.scaling}, {_no_data(self.source)}"
+
     def __str__(self) -> str:
         """Describe the work in a line."""
-        selection, properties = self.source.selection, self.source.file.properties
-        count = len(properties.bands)
         parts = [
             f"{self.source.width} x {self.source.height} pixels",
-            f"{count} band{'s' * (count > 1)} of {properties.dtype}",
-            f"scale {selection.scaling}",
-            _no_data(self.source),
+            self.kind,
             "one pass" if self.is_whole else f"{len(self.tiles)} tiles of {self.tile} pixels",
         ]
         if self.seconds is not None:
             parts.append(f"about {_duration(self.seconds)}")
         parts.append(f"{self.memory / 1e9:.1f} GB of memory")
-        return f"{selection.path}: {', '.join(parts)}"
+        return f"{self.source.selection.path}: {', '.join(parts)}"
+
+
+def summary(kinds: Sequence[str]) -> str:
+    """Describe many images that were restored in one pass each.
+
+    Args:
+        kinds: the `kind` of each.
+    """
+    counted = Counter(kinds).most_common()
+    parts = []
+    for kind, count in counted[:_KINDS]:
+        parts.append(f"{count} image{'s' * (count > 1)} with {kind}")
+    if others := sum(count for _, count in counted[_KINDS:]):
+        parts.append(f"{others} of other kinds")
+    return f"in one pass: {'; '.join(parts)}"
 
 
 def plan_scene(
@@ -82,7 +104,7 @@ def plan_scene(
     elif side is None:
         side = fitting_tile(model, source)
         if source.height * source.width > WHOLE:
-            side = min(side, _LARGEST)
+            side = min(side, LARGEST)
     plan = ScenePlan(source, side)
     if plan.is_whole and not measure:
         return plan

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,20 @@ import torch
 from torch import Tensor
 
 from cloudkit.files import read_json, write_json
-from cloudkit.imaging.pictures import stored_thickness, thickness_properties
+from cloudkit.imaging.pictures import (
+    Picture,
+    stored_thickness,
+    thickness_properties,
+    write_picture,
+    write_thickness,
+)
 from cloudkit.imaging.properties import Properties
 from cloudkit.imaging.raster import LoadedFile, Raster, RasterFile, reading
 from cloudkit.imaging.selection import Selection
 from cloudkit.imaging.streaming import write_scene
 from cloudkit.imaging.writing import write_raster
+from thiefcloud.inference.blending import blend
+from thiefcloud.inference.provenance import Run, with_provenance
 from thiefcloud.inference.tile_files import TileFiles
 from thiefcloud.inference.tiles import Window, whole
 
@@ -84,10 +93,19 @@ class RasterTarget:
         path: file of the restored scene.
         source: the scene.
         thickness: file of the thickness map, if it is wanted.
+        run: what restores it, to be noted in TIFF files.
     """
 
-    def __init__(self, path: Path, source: RasterSource, thickness: Path | None = None) -> None:
-        self.path, self.thickness, self.source = path, thickness, source
+    takes_gain = False
+
+    def __init__(
+        self,
+        path: Path,
+        source: RasterSource,
+        thickness: Path | None = None,
+        run: Run | None = None,
+    ) -> None:
+        self.path, self.thickness, self.source, self.run = path, thickness, source, run
         self.folder = unfinished(path)
         self._pixels = TileFiles(self.folder, "pixels")
         self._thickness = TileFiles(self.folder, "thickness")
@@ -111,6 +129,11 @@ class RasterTarget:
             self.folder.mkdir(parents=True)
             write_json(self.folder / _IDENTITY, identity)
 
+    @property
+    def blends(self) -> bool:
+        """Flag for what is clear to stay as it was."""
+        return self.run is not None and "blend" in self.run.options
+
     def discard(self) -> None:
         """Remove all finished tiles."""
         if self.folder.exists():
@@ -124,9 +147,22 @@ class RasterTarget:
         """Keep a window until its tile is complete; see `Target`."""
         raster = self.source.read_stored(window)
         given, _ = self.source.convert(raster)
-        self._pixels.add(window, self.source.selection.to_stored(raster, given, pixels))
+        self._pixels.add(window, self._content(raster, given, pixels, thickness))
+        self._thickness.add(window, stored_thickness(thickness))
+
+    def write_whole(
+        self, picture: Picture, restored: Tensor, thickness: Tensor, *, cog: bool = False
+    ) -> None:
+        """Write the files of an image that was restored in one pass."""
         if self.thickness is not None:
-            self._thickness.add(window, stored_thickness(thickness))
+            write_thickness(self.thickness, picture, thickness, cog=cog)
+        if self.blends:
+            restored = blend(picture.image, restored, thickness)
+        limits = float(thickness.min()), float(thickness.max())
+        described = self._with_provenance(picture.raster.properties, limits)
+        raster = replace(picture.raster, properties=described)
+        write_picture(self.path, replace(picture, raster=raster), restored, cog=cog)
+        self.discard()  # tiles of an interrupted run
 
     def finish(self, tile: Window) -> None:
         """Write a tile all of whose windows were written.
@@ -134,8 +170,7 @@ class RasterTarget:
         Raises:
             OSError: the disk is full.
         """
-        if self.thickness is not None:
-            self._thickness.finish(tile)
+        self._thickness.finish(tile)
         self._pixels.finish(tile)  # the last, because it stands for both
 
     def join(self, tiles: Sequence[Window], *, cog: bool = False) -> None:
@@ -153,8 +188,28 @@ class RasterTarget:
             described = thickness_properties(properties)
             read = partial(self._read_thickness, tiles, described)
             self._write(self.thickness, described, read, cog=cog)
-        self._write(self.path, properties, partial(self._read_restored, tiles), cog=cog)
+        low, high = self._thickness.limits(tiles)
+        described = self._with_provenance(properties, (low / 65535, high / 65535))
+        self._write_result(tiles, described, cog=cog)
         self.discard()
+
+    def _content(
+        self, raster: Raster, given: Tensor, pixels: Tensor, thickness: Tensor
+    ) -> np.ndarray:
+        """Return what is kept of a restored window, (h, w, bands)."""
+        if self.blends:
+            pixels = blend(given, pixels, thickness)
+        return self.source.selection.to_stored(raster, given, pixels)
+
+    def _write_result(
+        self, tiles: Sequence[Window], properties: Properties, *, cog: bool = False
+    ) -> None:
+        self._write(self.path, properties, partial(self._read_restored, tiles), cog=cog)
+
+    def _with_provenance(self, properties: Properties, limits: tuple[float, float]) -> Properties:
+        if self.run is None:
+            return properties
+        return with_provenance(properties, self.run, self.source.selection, limits)
 
     def _read_thickness(
         self, tiles: Sequence[Window], properties: Properties, window: Window

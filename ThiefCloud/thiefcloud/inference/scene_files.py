@@ -1,48 +1,92 @@
 """Restoration of a scene from file to file, which a killed run can go on with."""
 
 import errno
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from cloudkit.errors import UserError
+from cloudkit.imaging.pictures import picture_of
+from cloudkit.imaging.raster import reading
+from cloudkit.memory import free_memory, memory_error
 from cloudkit.progress import progress_bar
 from thiefcloud.inference.measuring import Progress, measure_scene
-from thiefcloud.inference.planning import ScenePlan
+from thiefcloud.inference.planning import LARGEST, ScenePlan
 from thiefcloud.inference.rasters import RasterTarget
+from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import SceneStatistics
-from thiefcloud.inference.scenes import restore_scene
-from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.inference.scenes import SMALLEST, restore_scene
+from thiefcloud.network.base import RemovalNetwork, Restorer
 
 _STATISTICS = "statistics.safetensors"
 
 
 def restore_file(
-    model: RemovalNetwork,
+    model: Restorer,
     target: RasterTarget,
     plan: ScenePlan,
-    about: Mapping[str, Any],
     *,
+    flips: bool = False,
     cog: bool = False,
 ) -> None:
-    """Restore a scene tile by tile, or the rest of one that another run has begun.
+    """Restore an image in one pass or by tiles, as it is planned.
+
+    If one pass runs out of memory, tiles follow; if tiles do, smaller ones.
 
     Args:
-        model: the network.
+        model: the network. Those of `load_onnx` know no tiles.
         target: the files to write.
-        plan: the tiles.
-        about: what else the result depends on, such as a checksum of the weights, for JSON.
+        plan: the tiles. Those that another run has finished are kept.
+        flips: restore all eight forms of the image, which is one pass, too.
         cog: write a TIFF as a Cloud Optimized GeoTIFF.
 
     Raises:
         UserError: a block of the scene cannot be read.
         OSError: the disk is full.
     """
+    if plan.is_whole and not target.takes_gain:
+        try:
+            _restore_whole(model, target, plan, flips=flips, cog=cog)
+        except Exception as error:
+            tile = min(LARGEST, max(plan.source.height, plan.source.width) // 2)
+            has_tiles = isinstance(model, RemovalNetwork) and not flips and tile >= SMALLEST
+            if memory_error(error) is None or not has_tiles:
+                raise
+        else:
+            return
+        free_memory()  # after the error, and with it the memory of the failed work, is gone
+        tqdm.write(
+            f"{plan.source.selection.path}: no memory for one pass, so tiles of {tile} pixels"
+        )
+        plan = replace(plan, tile=tile)
+
+    assert isinstance(model, RemovalNetwork)  # others have no tiles
+    _restore_tiles(model, target, plan, cog=cog)
+
+
+def _restore_whole(
+    model: Restorer, target: RasterTarget, plan: ScenePlan, *, flips: bool, cog: bool
+) -> None:
+    """Restore an image in one pass."""
     source = plan.source
-    target.begin({**about, **identity_of(plan), "thickness": target.thickness is not None})
+    with reading(source.selection.path):
+        picture = picture_of(source.file.read(), source.selection)
+    image = picture.image.to(next(model.parameters()).device)
+    restored, thickness = restore_and_detect(model, image, flips=flips)
+    target.write_whole(picture, restored.cpu(), thickness.cpu(), cog=cog)
+
+
+def _restore_tiles(
+    model: RemovalNetwork, target: RasterTarget, plan: ScenePlan, *, cog: bool
+) -> None:
+    """Restore a scene tile by tile, or the rest of one that another run has begun."""
+    source = plan.source
+    of_run = {} if target.run is None else target.run.identity
+    target.begin({**of_run, **identity_of(plan), "gain": target.takes_gain})
     tiles = plan.tiles
     missing = [tile for tile in tiles if not target.is_finished(tile)]
 
@@ -63,6 +107,7 @@ def restore_file(
                     tile=plan.tile,
                     statistics=statistics,
                     windows=missing,
+                    gain=target.takes_gain,
                     progress=progress,
                 )
         target.join(tiles, cog=cog)
@@ -96,13 +141,8 @@ def identity_of(plan: ScenePlan) -> dict[str, Any]:
 
 def _statistics(
     model: RemovalNetwork, target: RasterTarget, plan: ScenePlan, progress: Progress
-) -> SceneStatistics | None:
-    """Return the statistics of a scene: those of the earlier run, or measured ones.
-
-    A scene in one pass needs none.
-    """
-    if plan.is_whole:
-        return None
+) -> SceneStatistics:
+    """Return the statistics of a scene: those of the earlier run, or measured ones."""
     path = target.folder / _STATISTICS
     if path.exists():
         return SceneStatistics.load(path)

@@ -58,6 +58,14 @@ class TileFiles:
         assert array is not None
         return array
 
+    def limits(self, tiles: Sequence[Window]) -> tuple[float, float]:
+        """Return the smallest and the largest value."""
+        low, high = np.inf, -np.inf
+        for tile in tiles:
+            stored = np.load(self._path(tile), mmap_mode="r")
+            low, high = min(low, stored.min()), max(high, stored.max())
+        return float(low), float(high)
+
     def _path(self, tile: Window) -> Path:
         numbers = "_".join(map(str, tile))
         return self.folder / f"{self.name}_{numbers}.npy"
