@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudkit.imaging.padding import inference
+from cloudkit.memory import free_memory, memory_error
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.borders import Borders, find_borders_of
 from thiefcloud.inference.recording import NotYetError, Recorder, RecordingTile
@@ -25,6 +26,7 @@ from thiefcloud.network.statistics import sampling_step, scene_statistics
 
 Progress = Callable[[str, int, int], object]  # name of the step, tiles done, tiles in all
 _TILE = 512  # pixels; the same for every memory, lest a result depend on it
+_SMALLEST = 64  # the same if memory runs out; what a tile sees around it is larger
 _MOST = 16  # tiles; scenes of up to 2048 pixels a side have no more
 _READ = 1024  # side of the windows of the pass over the pixels alone
 _PROBE = 64  # side of the window that halos are tried for
@@ -48,13 +50,14 @@ def measure_scene(
         source: the scene.
         fast: measure only what the restoration without the network behind the inversion needs.
         tile: side of the tiles in pixels, a multiple of 32. It changes a result by rounding alone
-            if all tiles are measured.
+            if all tiles are measured. If memory runs out, it is halved.
         most: number of tiles that are measured, spread evenly over a larger scene. None measures
             all, so that tiles are equal to one pass over the whole at any size.
         progress: called after each tile.
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
+        RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
     borders = Borders(0, 0, 0, 0)
     if model.reads_statistics:
@@ -69,9 +72,16 @@ def measure_scene(
     start = replace(start, ground=ground, image=image if model.reads_statistics else None)
     scene = start.padded(source)
 
-    with inference(model):
-        measuring = _Measuring(model, scene, start)
-        return measuring.run(tile, most, fast=fast, progress=progress)
+    while True:
+        try:
+            with inference(model):
+                measuring = _Measuring(model, scene, start)
+                return measuring.run(tile, most, fast=fast, progress=progress)
+        except Exception as error:
+            if memory_error(error) is None or tile // 2 < _SMALLEST:
+                raise
+        free_memory()  # after the error, and with it the memory of the failed work, is gone
+        tile, most = tile // 2, most and 4 * most
 
 
 def _measure_pixels(scene: PaddedScene, progress: Progress) -> tuple[Tensor, Tensor]:
