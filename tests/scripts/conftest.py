@@ -70,6 +70,20 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def inverting(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of an untrained ThiefCloud with an inversion, whose network adds noise."""
+    torch.manual_seed(3)
+    path, prior = tmp_path_factory.mktemp("weights") / "inverting.pt", SCPM()
+    model = ThiefCloud(prior, residual=True, inversion=True)
+    centre(prior)
+    with torch.no_grad():
+        for weight in model.level_full.head.parameters():
+            weight.normal_(std=0.01)
+    save_checkpoint(path, "thiefcloud", model.config, {"model": model.state_dict()})
+    return path
+
+
+@pytest.fixture(scope="session")
 def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_pairs(tmp_path_factory.mktemp("pairs"), 4)
 
