@@ -3,6 +3,7 @@
     python ThiefCloud/predict.py scene.png --out cleared
     python ThiefCloud/predict.py photos/ more/a.tif --out cleared --thickness
     python ThiefCloud/predict.py sentinel2.tif --bands 4 3 2 --out cleared --dry-run
+    python ThiefCloud/predict.py sentinel2.tif --bands 4 3 2 --out cleared --layer  # no copy
     python ThiefCloud/predict.py photos/ --out cleared --checkpoint runs/rice1/best.pt
     python ThiefCloud/predict.py photos/ --out cleared --onnx model.onnx    # of export.py
     torchrun --nproc-per-node 2 ThiefCloud/predict.py photos/ --out cleared        # two GPUs
