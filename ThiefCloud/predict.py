@@ -18,7 +18,6 @@ a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the ex
 
 import hashlib
 from contextlib import nullcontext
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -40,21 +39,12 @@ from cloudkit.shares import writing_share
 from thiefcloud.inference.jobs import is_there, plan_files, real
 from thiefcloud.inference.layers import LayerTarget
 from thiefcloud.inference.options import PredictOptions
-from thiefcloud.inference.planning import plan_scene, summary
+from thiefcloud.inference.planning import InOnePass, plan_scene, summary
 from thiefcloud.inference.provenance import Run
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.released import path_of
 from thiefcloud.inference.scene_files import restore_file
 from thiefcloud.network.base import RemovalNetwork, Restorer
-
-
-@dataclass(frozen=True)
-class InOnePass:
-    """Result for an image that was restored in one pass."""
-
-    kind: str
-    """Description of its values."""
-
 
 Outcome = Literal["restored", "kept", "planned"] | InOnePass
 
@@ -95,10 +85,10 @@ def main(options: PredictOptions) -> None:
     # Report.
     if processes.is_main:
         if not options.dry_run:
-            kinds = [outcome.kind for outcome in outcomes if isinstance(outcome, InOnePass)]
-            kept, restored = outcomes.count("kept"), outcomes.count("restored") + len(kinds)
-            if kinds:
-                print(summary(kinds))
+            in_one_pass = [outcome for outcome in outcomes if isinstance(outcome, InOnePass)]
+            kept, restored = outcomes.count("kept"), outcomes.count("restored") + len(in_one_pass)
+            if in_one_pass:
+                print(summary(in_one_pass))
             print(f"{restored} of {len(jobs)} images restored to {options.out}")
             if kept:
                 print(f"{kept} results were there already and are kept; --overwrite replaces them")

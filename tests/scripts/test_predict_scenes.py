@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
 import tifffile
 
 from cloudkit.imaging.images import write_image
@@ -155,6 +156,23 @@ def test_a_dry_run_says_the_plan_and_writes_nothing(
         assert part in shown
 
 
+def test_many_small_images_are_said_in_one_line(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in "abcd":
+        write_image(tmp_path / "in" / f"{name}.png", noise())
+    scene(tmp_path / "in" / "large.tif", 3)
+    arguments = (tmp_path / "in", "--out", tmp_path / "out", "--tile", 32)
+    assert predict(checkpoint, *arguments, "--dry-run") == 0
+    assert len(capsys.readouterr().out.splitlines()) == 5
+    assert predict(checkpoint, *arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "large.tif: 60 x 40 pixels" in lines[0]
+    expected = "in one pass: 4 images with 3 bands of uint8, scale 0 to 255 (the range of uint8), "
+    assert lines[1] == f"{expected}no no-data"
+    assert len(lines) == 3
+
+
 def test_a_cog(tmp_path: Path, checkpoint: Path) -> None:
     scene(tmp_path / "a.tif", photometric="minisblack")
     for out, tile in (("whole", 64), ("tiles", 32)):
@@ -164,3 +182,5 @@ def test_a_cog(tmp_path: Path, checkpoint: Path) -> None:
             assert file.pages.first.is_tiled
         content = (tmp_path / out / "a.tif").read_bytes()[:200]
         assert b"LAYOUT=IFDS_BEFORE_DATA" in content
+        with rasterio.open(tmp_path / out / "a.tif") as dataset:
+            assert dataset.tags(ns="THIEFCLOUD")["BANDS"] == "4 3 2"

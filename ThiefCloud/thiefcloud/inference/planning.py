@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import torch
 
@@ -71,13 +72,17 @@ class ScenePlan:
         return f"{self.source.selection.path}: {', '.join(parts)}"
 
 
-def summary(kinds: Sequence[str]) -> str:
-    """Describe many images that were restored in one pass each.
+@dataclass(frozen=True)
+class InOnePass:
+    """Result for an image that was restored in one pass."""
 
-    Args:
-        kinds: the `kind` of each.
-    """
-    counted = Counter(kinds).most_common()
+    kind: str
+    """Description of its values."""
+
+
+def summary(images: Sequence[InOnePass]) -> str:
+    """Describe many images that were restored in one pass each."""
+    counted = Counter(image.kind for image in images).most_common()
     parts = []
     for kind, count in counted[:_KINDS]:
         parts.append(f"{count} image{'s' * (count > 1)} with {kind}")
@@ -123,12 +128,17 @@ def _expected_seconds(model: Restorer, plan: ScenePlan, *, flips: bool) -> float
     if not plan.is_whole:
         computed = sum(map(_computed, plan.tiles))
         pixels = (pixels + computed) // 2 + min(pixels, _MEASURED)
+    return _seconds_per_pixel(model, flips) * pixels
 
+
+@lru_cache(maxsize=1)  # of a folder of images, the first tells
+def _seconds_per_pixel(model: Restorer, flips: bool) -> float:
+    """Measure the speed of this machine."""
     image = torch.rand(3, _PROBE, _PROBE, device=next(model.parameters()).device)
     restore_and_detect(model, image[:, :32, :32])  # warms up
     start = time.perf_counter()
     restore_and_detect(model, image, flips=flips)[0].cpu()
-    return (time.perf_counter() - start) / _PROBE**2 * pixels
+    return (time.perf_counter() - start) / _PROBE**2
 
 
 def _no_data(source: RasterSource) -> str:

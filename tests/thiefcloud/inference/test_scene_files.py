@@ -15,7 +15,7 @@ from tests.thiefcloud.inference.scenes import Blur
 from tests.thiefcloud.inference.scenes import scene as ground
 from thiefcloud.inference import measuring, scene_files
 from thiefcloud.inference.measuring import measure_scene
-from thiefcloud.inference.planning import ScenePlan, summary
+from thiefcloud.inference.planning import InOnePass, ScenePlan, summary
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.scene_files import restore_file
 from thiefcloud.inference.tiles import ArraySource
@@ -110,6 +110,9 @@ def test_statistics_are_measured_in_smaller_tiles_if_memory_runs_out(
 
 
 def test_a_summary_counts_images_of_a_kind() -> None:
-    assert summary(["a"]) == "in one pass: 1 image with a"
-    assert summary(["b", "a", "a"]) == "in one pass: 2 images with a; 1 image with b"
-    assert summary(list("aabbccde")).endswith("2 images with c; 2 of other kinds")
+    def said(kinds: str) -> str:
+        return summary([InOnePass(kind) for kind in kinds])
+
+    assert said("a") == "in one pass: 1 image with a"
+    assert said("baa") == "in one pass: 2 images with a; 1 image with b"
+    assert said("aabbccde").endswith("2 images with c; 2 of other kinds")
