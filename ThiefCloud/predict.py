@@ -36,6 +36,7 @@ from cloudkit.script.command_line import parser, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
 from cloudkit.shares import writing_share
+from thiefcloud.inference.fast import require_inversion
 from thiefcloud.inference.jobs import is_there, plan_files, real
 from thiefcloud.inference.layers import LayerTarget
 from thiefcloud.inference.options import PredictOptions
@@ -108,6 +109,8 @@ def require_parts(model: Restorer, options: PredictOptions) -> None:
     Raises:
         UserError: it sees no thickness, or has no inversion.
     """
+    if options.fast:
+        require_inversion(model)
     for name in ("thickness", "blend"):
         if getattr(options, name) and not model.sees_thickness:
             raise UserError(
@@ -147,7 +150,12 @@ def restore_image(
         results = target_of(target, RasterSource(file, selection), thickness, run)
         tile = options.tile or results.earlier().get("tile")
         plan = plan_scene(
-            model, results.source, tile=tile, flips=options.flips, measure=options.dry_run
+            model,
+            results.source,
+            tile=tile,
+            flips=options.flips,
+            fast=options.fast,
+            measure=options.dry_run,
         )
         if options.dry_run or not plan.is_whole:
             tqdm.write(str(plan))

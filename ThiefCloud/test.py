@@ -35,6 +35,7 @@ from cloudkit.script.peak import peak_note
 from scpm import SCPM
 from thiefcloud.baselines.dark_channel import remove_haze
 from thiefcloud.data.datasets import open_data
+from thiefcloud.inference.fast import require_inversion
 from thiefcloud.inference.options import TestOptions
 from thiefcloud.inference.released import path_of
 from trainkit.data.pairs import files_for
@@ -194,11 +195,13 @@ def dark_channel_prior(device: torch.device) -> Method:
 def network(options: TestOptions, device: torch.device) -> Method:
     """Return the network of a checkpoint as a method."""
     model = thiefcloud.load(options.checkpoint).to(device)
+    if options.fast:
+        require_inversion(model)
     has_prior = isinstance(model.prior, SCPM)
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor | None]:
         restored, thickness = thiefcloud.restore_and_detect(
-            model, scene.cloudy.to(device), raw=True, flips=options.flips
+            model, scene.cloudy.to(device), raw=True, flips=options.flips, fast=options.fast
         )
         if options.blend:
             restored = thiefcloud.blend(scene.cloudy.to(device), restored, thickness)

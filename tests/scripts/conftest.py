@@ -9,6 +9,7 @@ import torch
 from cloudkit.checkpoints import save_checkpoint
 from scpm import SCPM
 from tests.helpers import TRAIN, copies_at, run_script, write_images, write_pairs
+from tests.thiefcloud.network.inversions import randomised
 from thiefcloud import ThiefCloud
 from trainkit.training.run import Run
 from trainkit.training.trainer import Trainer
@@ -71,14 +72,14 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def inverting(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint of an untrained ThiefCloud with an inversion, whose network adds noise."""
+    """A checkpoint of a ThiefCloud whose inversion, and the network behind it, change images."""
     torch.manual_seed(3)
     path, prior = tmp_path_factory.mktemp("weights") / "inverting.pt", SCPM()
     model = ThiefCloud(prior, residual=True, inversion=True)
     centre(prior)
-    with torch.no_grad():
-        for weight in model.level_full.head.parameters():
-            weight.normal_(std=0.01)
+    model.inversion = randomised()
+    for weight in model.level_full.head.parameters():
+        torch.nn.init.normal_(weight, std=0.05)
     save_checkpoint(path, "thiefcloud", model.config, {"model": model.state_dict()})
     return path
 

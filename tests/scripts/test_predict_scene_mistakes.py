@@ -58,6 +58,7 @@ def test_bad_scenes_are_named_and_the_others_go_on(
         (("--scale", 0, 9, "--peak", 9), "leave one of them out"),
         (("--flips", "--tile", 64), "leave out --tile 64, or --flips"),
         (("--onnx", "a.onnx", "--tile", 64), "leave out --tile 64, or --onnx"),
+        (("--onnx", "a.onnx", "--fast"), "--fast computes a part of a network"),
     ],
 )
 def test_options_that_contradict(
@@ -80,7 +81,7 @@ def test_flips_restore_in_one_pass_at_any_size(
 ) -> None:
     scene(tmp_path / "a.tif", 3)
     monkeypatch.setattr(planning, "WHOLE", 100)
-    monkeypatch.setattr(planning, "LARGEST", 32)
+    monkeypatch.setattr(planning, "largest_tile", lambda *, fast: 32)
     for options, said in (((), "4 tiles of 32 pixels"), (("--flips",), "one pass")):
         arguments = (tmp_path / "a.tif", *options, "--out", tmp_path / "out", "--overwrite")
         assert predict(checkpoint, *arguments) == 0

@@ -43,6 +43,38 @@ def test_tiles_give_the_result_of_one_pass(tmp_path: Path, checkpoint: Path, cou
     np.testing.assert_allclose(thickness[0], thickness[1], rtol=0, atol=66)
 
 
+def test_fast_tiles_give_the_result_of_one_fast_pass(
+    tmp_path: Path, inverting: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene(tmp_path / "a.tif", rim=False, photometric="minisblack")
+    arguments = (tmp_path / "a.tif", "--bands", 4, 3, 2, "--out")
+    assert predict(inverting, *arguments, tmp_path / "full") == 0
+    assert predict(inverting, *arguments, tmp_path / "whole", "--fast") == 0
+    assert predict(inverting, *arguments, tmp_path / "tiles", "--fast", "--tile", 32) == 0
+    assert "fast, 4 tiles of 32 pixels, about" in capsys.readouterr().out
+
+    full, whole, tiles = (
+        geotiffs.stored(tmp_path / out / "a.tif").astype(int) for out in ("full", "whole", "tiles")
+    )
+    np.testing.assert_allclose(tiles, whole, rtol=0, atol=1)
+    assert (abs(full - whole) > 10).mean() > 0.1
+
+
+def test_an_unfinished_full_restoration_is_not_finished_fast(
+    tmp_path: Path, inverting: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene(tmp_path / "a.tif", photometric="minisblack")
+    arguments = (tmp_path / "a.tif", *ARGUMENTS, "--out")
+    assert predict(inverting, *arguments, tmp_path / "fast", "--fast") == 0
+    with monkeypatch.context() as patch:
+        break_at(patch, RasterTarget, "finish", 3)
+        with pytest.raises(Killed):
+            predict(inverting, *arguments, tmp_path / "out")
+    assert predict(inverting, *arguments, tmp_path / "out", "--fast") == 0
+    results = [(tmp_path / out / "a.tif").read_bytes() for out in ("fast", "out")]
+    assert results[0] == results[1]
+
+
 @pytest.mark.parametrize("name", ["a.png", "deep.png", "a.jpg", "gray.png"])
 def test_photos_become_png_from_tiles(tmp_path: Path, checkpoint: Path, name: str) -> None:
     image = noise(bands=1 if name == "gray.png" else 3, height=40, width=50)

@@ -12,7 +12,7 @@ from torch import Tensor
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from cloudkit.imaging.images import read_unit, write_image
-from tests.helpers import TEST, noise, run_script, write_images
+from tests.helpers import TEST, assert_one_error, noise, run_script, write_images
 from tests.scripts.scoring import NAMES, read, read_pair, run
 from thiefcloud import UNet
 from thiefcloud.baselines.dark_channel import remove_haze
@@ -163,6 +163,26 @@ def test_simulated_clouds_are_the_same_every_time(checkpoint: Path, tmp_path: Pa
         assert run_script(TEST, *common, "--out", tmp_path / out) == 0
     assert read(tmp_path / "one") == read(tmp_path / "other")
     assert [row["name"] for row in read(tmp_path / "one")[1]] == ["a", "b"]
+
+
+def test_fast_scores_are_those_of_the_fast_restoration(
+    scenes: Path, inverting: Path, out: Path
+) -> None:
+    assert run(scenes, out, "--checkpoint", inverting, "--fast") == 0
+    assert read(out)[0]["method"] == f"{inverting}, fast"
+    model = thiefcloud.load(inverting)
+    rows = []
+    for name in NAMES:
+        cloudy, clear = read_pair(scenes, name)
+        rows.append(reference(thiefcloud.restore(model, cloudy, fast=True), clear))
+    assert read(out)[0]["restored"] == means(rows)
+
+
+def test_fast_scores_need_an_inversion(
+    scenes: Path, checkpoint: Path, out: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(scenes, out, "--checkpoint", checkpoint, "--fast") == 2
+    assert_one_error(capsys.readouterr().err, "which this network lacks: leave out fast")
 
 
 def test_flips_change_the_scored_images(scenes: Path, checkpoint: Path, tmp_path: Path) -> None:

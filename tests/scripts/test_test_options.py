@@ -110,6 +110,7 @@ def test_options_that_contradict(
             "are two methods; score one at a time",
         ),
         (["--flips", "--restored", tmp_path], "--flips is for networks"),
+        (["--fast", "--baseline", "dark-channel"], "--fast is for networks"),
         (["--dataset", "clear", "--root", scenes, "--out", scenes / "scores"], "lies inside"),
     ):
         assert run_script(TEST, *arguments) == 2

@@ -17,10 +17,16 @@ from cloudkit.imaging.padding import inference
 from cloudkit.memory import free_memory, memory_error
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.borders import Borders, find_borders_of
+from thiefcloud.inference.fast import reduce, require_inversion
 from thiefcloud.inference.recording import NotYetError, Recorder, RecordingTile
-from thiefcloud.inference.scene_statistics import HALOS, SceneStatistics, module_names
+from thiefcloud.inference.scene_statistics import (
+    HALOS,
+    SceneStatistics,
+    module_names,
+    prior_halo,
+)
 from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
-from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare
+from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare, see
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.statistics import sampling_step, scene_statistics
 
@@ -48,7 +54,7 @@ def measure_scene(
     Args:
         model: the network, on any device.
         source: the scene.
-        fast: measure only what the restoration without the network behind the inversion needs.
+        fast: measure what the fast restoration needs; see `restore`.
         tile: side of the tiles in pixels, a multiple of 32. It changes a result by rounding alone
             if all tiles are measured. If memory runs out, it is halved.
         most: number of tiles that are measured, spread evenly over a larger scene. None measures
@@ -57,16 +63,19 @@ def measure_scene(
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
+        UserError: `fast` with a network without an inversion.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
+    if fast:
+        require_inversion(model)
     borders = Borders(0, 0, 0, 0)
     if model.reads_statistics:
         borders = find_borders_of(
             source.height, source.width, lambda window: read_valid(source, window)[0]
         )
 
-    nothing = torch.empty(0)
-    start = SceneStatistics((source.height, source.width), borders, nothing, None, {})
+    nothing, halo = torch.empty(0), prior_halo(fast=fast)
+    start = SceneStatistics((source.height, source.width), borders, nothing, None, {}, halo, fast)
     scene = PaddedScene(source, start.inside, filters=model.reads_statistics)
     ground, image = _measure_pixels(scene, progress)
     start = replace(start, ground=ground, image=image if model.reads_statistics else None)
@@ -75,8 +84,7 @@ def measure_scene(
     while True:
         try:
             with inference(model):
-                measuring = _Measuring(model, scene, start)
-                return measuring.run(tile, most, fast=fast, progress=progress)
+                return _Measuring(model, scene, start).run(tile, most, progress)
         except Exception as error:
             if memory_error(error) is None or tile // 2 < _SMALLEST:
                 raise
@@ -122,14 +130,12 @@ class _Measuring:
 
     def __init__(self, model: RemovalNetwork, scene: PaddedScene, start: SceneStatistics) -> None:
         self.model, self.scene, self.statistics = model, scene, start
-        self.recorder = Recorder(module_names(model), scene.size)
+        self.recorder = Recorder(module_names(model))
         self.stops: dict[nn.Module, str | None] = {}  # last statistic of each part this round
         self.finished: set[nn.Module] = set()
         self.prepared: dict[Window, tuple[Tensor, Prior]] = {}
 
-    def run(
-        self, tile: int, most: int | None, *, fast: bool, progress: Progress
-    ) -> SceneStatistics:
+    def run(self, tile: int, most: int | None, progress: Progress) -> SceneStatistics:
         """Measure in rounds until nothing is left."""
         cores = spread(list(Window(0, 0, *self.scene.size).tiles(tile)), most)
         self._measure_round(self._prior, cores, progress, "statistics of the prior")
@@ -138,7 +144,7 @@ class _Measuring:
                 halo = max(self._needed_halo(core), self.statistics.halo)
                 self.statistics = replace(self.statistics, halo=halo)
 
-        number, more = 1, not fast
+        number, more = 1, not self.statistics.fast
         while more:
             step = f"statistics of the network, round {number}"
             more = self._measure_round(self._gated_parts, cores, progress, step)
@@ -159,9 +165,12 @@ class _Measuring:
         return found
 
     def _prior(self, core: Window) -> None:
-        wide = core.grown(HALOS[0], COARSEST, self.scene.size)
+        scale = self.statistics.prior_scale
+        wide = core.grown(self.statistics.halo, COARSEST, self.scene.size)
         cloudy = self.scene.read(wide).to(next(self.model.parameters()))
-        self._measure(self.model.prior, cloudy, core, wide)
+        if self.statistics.fast:
+            cloudy = reduce(cloudy)
+        self._measure(self.model.prior, cloudy, core, wide, scale)
 
     def _needed_halo(self, core: Window) -> int:
         """Find the halo that the inversion needs with these weights, amid a tile."""
@@ -173,17 +182,13 @@ class _Measuring:
         of_image = self.statistics.image
         assert of_image is not None
 
-        with on_tile(self.statistics.tile(self.model, widest, self.scene)):
-            prior = self.model.prior(cloudy)
-
+        prior = see(self.model, cloudy, self.statistics, widest, self.scene)
         expected = None
         for halo in reversed(HALOS):
             window = probe.grown(halo, COARSEST, self.scene.size)
             part = window.of(cloudy, origin=widest[:2])
-            with on_tile(self.statistics.tile(self.model, window, self.scene)):
-                inverted = self.model.invert(
-                    part, crop_prior(prior, window, widest), of_image.to(cloudy.device)
-                )
+            cropped = crop_prior(prior, window, widest)
+            inverted = self.model.invert(part, cropped, of_image.to(cloudy.device))
             found = probe.of(inverted, origin=window[:2])
             if expected is None:
                 expected = found
@@ -202,11 +207,15 @@ class _Measuring:
         for part, features in self.model.gated_parts(image, prior):
             self._measure(part, features, core, near)
 
-    def _measure(self, part: nn.Module, features: Tensor, core: Window, window: Window) -> None:
+    def _measure(
+        self, part: nn.Module, features: Tensor, core: Window, window: Window, scale: int = 1
+    ) -> None:
         """Run a part of the network as far as it has something to measure."""
         if part in self.finished:
             return
-        tile = RecordingTile(self.recorder, core, window, self.stops.get(part))
+        core, window = core.reduced(scale), window.reduced(scale)
+        size = self.scene.size[0] // scale, self.scene.size[1] // scale
+        tile = RecordingTile(self.recorder, core, window, size, self.stops.get(part))
         try:
             with on_tile(tile):
                 part(features)

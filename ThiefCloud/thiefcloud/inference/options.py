@@ -44,6 +44,8 @@ class TestOptions(DataOptions):
     blend: bool = False
     """Restore only under cloud: keep pixels bit-equal up to the thickness 0.08, and restore them
     wholly from 0.2 on. Clear images hardly change; even, thin haze is removed less."""
+    fast: bool = False
+    """Restore by what stands before the network alone, as predict.py --fast does."""
     restored: Path | None = None
     """Folder of restored images to score, named as the pairs are, instead of a network's. --peak
     holds for them too, but not for 8 bits, which test.py itself writes, nor for floats in [0, 1].
@@ -89,7 +91,7 @@ class TestOptions(DataOptions):
                 f"--baseline {self.baseline} and --restored {self.restored} are two methods; score "
                 "one at a time."
             )
-        for name in ("flips", "blend"):
+        for name in ("flips", "blend", "fast"):
             if getattr(self, name) and (self.baseline or self.restored):
                 raise ValueError(
                     f"--{name} is for networks; leave it out with --baseline and --restored."
@@ -100,7 +102,9 @@ class TestOptions(DataOptions):
         """Name of the method in tables."""
         if self.method:
             return self.method
-        return "dark channel prior" if self.baseline else str(self.restored or self.checkpoint)
+        if self.baseline:
+            return "dark channel prior"
+        return str(self.restored or self.checkpoint) + ", fast" * self.fast
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,10 @@ class PredictOptions(PeakOptions):
     blend: bool = False
     """Restore only under cloud: keep pixels bit-equal up to the thickness 0.08, and restore them
     wholly from 0.2 on. Clear images hardly change; even, thin haze is removed less."""
+    fast: bool = False
+    """Restore by what stands before the network alone, gain and offset from coarse to fine: about
+    seven times faster, and a little worse. It needs weights with an inversion, as the released ones
+    are."""
     thickness: bool = False
     """Write thickness maps too, as NAME_thickness.png: 16-bit gray, 0 clear, 65535 opaque. Those of
     a GeoTIFF are a GeoTIFF at its place."""
@@ -158,7 +166,8 @@ class PredictOptions(PeakOptions):
     values (Sentinel-2's quantification and offset, GDAL's scale), else as for --peak."""
     tile: int | None = None
     """Side in pixels of the tiles that larger images are restored in. Default: one pass up to 4
-    megapixels, or at any size with --flips and --onnx; above, 1024 or what fits in free memory."""
+    megapixels, or at any size with --flips and --onnx; above, 1024 (2048 with --fast) or what fits
+    in free memory."""
     cog: bool = False
     """Write TIFF files as Cloud Optimized GeoTIFF."""
     overwrite: bool = False
@@ -215,6 +224,11 @@ class PredictOptions(PeakOptions):
         if self.share is not None:
             Share.parse(self.share)
 
+        if self.onnx and self.fast:
+            raise ValueError(
+                f"--fast computes a part of a network, and --onnx {self.onnx} has none; leave out "
+                "--fast, or name the --checkpoint that was exported."
+            )
         if self.onnx and self.checkpoint != GENERAL:
             raise ValueError(
                 f"--onnx {self.onnx} and --checkpoint {self.checkpoint} are two networks; name one."
@@ -227,7 +241,7 @@ class PredictOptions(PeakOptions):
     @property
     def changing(self) -> tuple[str, ...]:
         """Names of the options that change restored pixels."""
-        return tuple(name for name in ("flips", "blend") if getattr(self, name))
+        return tuple(name for name in ("flips", "blend", "fast") if getattr(self, name))
 
     @property
     def beside(self) -> tuple[str, ...]:

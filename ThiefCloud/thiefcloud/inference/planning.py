@@ -10,13 +10,17 @@ import torch
 
 from thiefcloud.inference.rasters import RasterSource
 from thiefcloud.inference.restore import restore_and_detect
-from thiefcloud.inference.scenes import PER_PIXEL, fitting_tile, tiles_of
+from thiefcloud.inference.scene_statistics import prior_halo
+from thiefcloud.inference.scenes import (
+    bytes_per_pixel,
+    fitting_tile,
+    largest_tile,
+    tiles_of,
+)
 from thiefcloud.inference.tiles import Window, whole
 from thiefcloud.network.base import RemovalNetwork, Restorer
 
 WHOLE = 4_000_000  # pixels of an image that is restored in one pass, if memory allows
-LARGEST = 1024  # pixels, side of a tile of larger ones: a killed run loses minutes at most
-_HALO = 128  # pixels around a tile that are computed, too
 _MEASURED = 16 * 640**2  # pixels, at most, on which statistics are measured
 _PROBE = 256  # pixels, side of the image that speed is measured on
 _BASE = 0.7e9  # bytes of the program without an image
@@ -31,6 +35,8 @@ class ScenePlan:
     """The image."""
     tile: int
     """Side of the tiles in pixels."""
+    fast: bool = False
+    """Flag for the fast restoration."""
     seconds: float | None = None
     """Expected time; None if it was not measured."""
 
@@ -47,9 +53,16 @@ class ScenePlan:
     @property
     def memory(self) -> float:
         """Expected memory in bytes."""
-        if self.is_whole:
-            return _BASE + PER_PIXEL * self.source.height * self.source.width
-        return _BASE + PER_PIXEL * max(map(_computed, self.tiles))
+        pixels = self.source.height * self.source.width
+        if not self.is_whole:
+            pixels = max(self.computed)
+        return _BASE + bytes_per_pixel(fast=self.fast) * pixels
+
+    @property
+    def computed(self) -> list[int]:
+        """Numbers of pixels that are computed for the tiles, which overlap."""
+        both = 2 * prior_halo(fast=self.fast)
+        return [(tile.height + both) * (tile.width + both) for tile in self.tiles]
 
     @property
     def kind(self) -> str:
@@ -64,6 +77,7 @@ class ScenePlan:
         parts = [
             f"{self.source.width} x {self.source.height} pixels",
             self.kind,
+            *(["fast"] if self.fast else []),
             "one pass" if self.is_whole else f"{len(self.tiles)} tiles of {self.tile} pixels",
         ]
         if self.seconds is not None:
@@ -92,7 +106,13 @@ def summary(images: Sequence[InOnePass]) -> str:
 
 
 def plan_scene(
-    model: Restorer, source: RasterSource, *, tile: int | None, flips: bool, measure: bool
+    model: Restorer,
+    source: RasterSource,
+    *,
+    tile: int | None,
+    flips: bool,
+    fast: bool,
+    measure: bool,
 ) -> ScenePlan:
     """Divide an image into tiles that fit in memory.
 
@@ -101,24 +121,21 @@ def plan_scene(
         source: the image.
         tile: side of the tiles in pixels, if the user chooses it.
         flips: restore all eight forms of the image, which is one pass, too.
+        fast: restore by the inversion alone; see `restore`.
         measure: measure the speed of this machine for an image in one pass, too.
     """
     side = tile
     if flips or not isinstance(model, RemovalNetwork):
         side = max(source.height, source.width)
     elif side is None:
-        side = fitting_tile(model, source)
+        side = fitting_tile(model, source, fast=fast)
         if source.height * source.width > WHOLE:
-            side = min(side, LARGEST)
-    plan = ScenePlan(source, side)
+            # Not larger: a killed run loses minutes at most.
+            side = min(side, largest_tile(fast=fast))
+    plan = ScenePlan(source, side, fast)
     if plan.is_whole and not measure:
         return plan
     return replace(plan, seconds=_expected_seconds(model, plan, flips=flips))
-
-
-def _computed(window: Window) -> int:
-    """Return the number of pixels that a network computes for a window."""
-    return (window.height + 2 * _HALO) * (window.width + 2 * _HALO)
 
 
 def _expected_seconds(model: Restorer, plan: ScenePlan, *, flips: bool) -> float:
@@ -126,18 +143,20 @@ def _expected_seconds(model: Restorer, plan: ScenePlan, *, flips: bool) -> float
     window = whole(plan.source)
     pixels = window.height * window.width
     if not plan.is_whole:
-        computed = sum(map(_computed, plan.tiles))
-        pixels = (pixels + computed) // 2 + min(pixels, _MEASURED)
-    return _seconds_per_pixel(model, flips) * pixels
+        computed = sum(plan.computed)
+        if not plan.fast:  # the network behind the inversion sees less around a tile
+            computed = (pixels + computed) // 2
+        pixels = computed + min(pixels, _MEASURED)
+    return _seconds_per_pixel(model, flips, plan.fast) * pixels
 
 
 @lru_cache(maxsize=1)  # of a folder of images, the first tells
-def _seconds_per_pixel(model: Restorer, flips: bool) -> float:
+def _seconds_per_pixel(model: Restorer, flips: bool, fast: bool) -> float:
     """Measure the speed of this machine."""
     image = torch.rand(3, _PROBE, _PROBE, device=next(model.parameters()).device)
-    restore_and_detect(model, image[:, :32, :32])  # warms up
+    restore_and_detect(model, image[:, :32, :32], fast=fast)  # warms up
     start = time.perf_counter()
-    restore_and_detect(model, image, flips=flips)[0].cpu()
+    restore_and_detect(model, image, flips=flips, fast=fast)[0].cpu()
     return (time.perf_counter() - start) / _PROBE**2
 
 

@@ -45,11 +45,10 @@ class Recorder:
 
     Args:
         names: name of each module of the network.
-        size: height and width of the padded scene.
     """
 
-    def __init__(self, names: Mapping[nn.Module, str], size: tuple[int, int]) -> None:
-        self.names, self.size = names, size
+    def __init__(self, names: Mapping[nn.Module, str]) -> None:
+        self.names = names
         self.known: dict[str, Moments] = {}
         self.pooled: dict[str, _Pooled] = {}
 
@@ -69,11 +68,19 @@ class RecordingTile(Tile):
         recorder: the statistics of all tiles.
         core: what this tile adds to them.
         window: what the network computes.
+        size: height and width of the padded scene, at the scale of both.
         stop: name of the last statistic to measure, if it is known.
     """
 
-    def __init__(self, recorder: Recorder, core: Window, window: Window, stop: str | None) -> None:
-        super().__init__(window[:2], window[2:], recorder.size)
+    def __init__(
+        self,
+        recorder: Recorder,
+        core: Window,
+        window: Window,
+        size: tuple[int, int],
+        stop: str | None,
+    ) -> None:
+        super().__init__(window[:2], window[2:], size)
         self.recorder, self.core, self.stop = recorder, core, stop
         self.last: str | None = None
 

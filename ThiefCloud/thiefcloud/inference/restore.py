@@ -9,13 +9,14 @@ from torch import Tensor
 from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
 from thiefcloud.inference.borders import Borders, find_borders
+from thiefcloud.inference.fast import SCALE, has_inversion, prior_of_reduced, require_inversion
 from thiefcloud.inference.gaps import without_gaps
 from thiefcloud.inference.impulses import without_impulses
 from thiefcloud.network.base import Restorer
 from thiefcloud.network.statistics import scene_statistics as statistics_of
 
 
-def restore(model: Restorer, image: Tensor, *, flips: bool = False) -> Tensor:
+def restore(model: Restorer, image: Tensor, *, flips: bool = False, fast: bool = False) -> Tensor:
     """Remove thin cloud from one image or a batch.
 
     Args:
@@ -23,18 +24,26 @@ def restore(model: Restorer, image: Tensor, *, flips: bool = False) -> Tensor:
         image: (C, H, W) or (N, C, H, W), floating, in [0, 1], any height and width from 1 pixel.
         flips: restore all eight flipped and rotated forms of the image and take the mean: a little
             better, eight times slower.
+        fast: restore by the inversion alone, without the network behind it, from a prior that sees
+            the image at half its scale: a little worse, about seven times faster.
 
     Returns:
         The restored image, clamped to [0, 1], with the shape, dtype and device of `image`.
 
     Raises:
         ValueError: an image of another type, shape or range.
+        UserError: `fast` with a network without an inversion.
     """
-    return restore_and_detect(model, image, flips=flips)[0]
+    return restore_and_detect(model, image, flips=flips, fast=fast)[0]
 
 
 def restore_and_detect(
-    model: Restorer, image: Tensor, *, raw: bool = False, flips: bool = False
+    model: Restorer,
+    image: Tensor,
+    *,
+    raw: bool = False,
+    flips: bool = False,
+    fast: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Remove thin cloud, and return the thickness map that guided the removal.
 
@@ -43,6 +52,7 @@ def restore_and_detect(
         image: as in `restore`.
         raw: keep restored values outside [0, 1], because some protocols score them.
         flips: as in `restore`.
+        fast: the same.
 
     Pixels that are 0 in all bands hold no data: they stay 0, the network sees them filled
     (`without_gaps`), and their thickness is 0.
@@ -56,18 +66,21 @@ def restore_and_detect(
 
     Raises:
         ValueError: an image of another type, shape or range.
+        UserError: `fast` with a network without an inversion.
     """
+    if fast:
+        require_inversion(model)
     check_unit_images(image, model.in_channels)
     if model.reads_statistics:
         images = image if image.ndim == 4 else image[None]
         borders = [find_borders(one) for one in images]
         if any(map(any, borders)):
-            return _restore_inside(model, image, borders, raw=raw, flips=flips)
-    return _restore_ground(model, image, raw=raw, flips=flips)
+            return _restore_inside(model, image, borders, raw=raw, flips=flips, fast=fast)
+    return _restore_ground(model, image, raw=raw, flips=flips, fast=fast)
 
 
 def _restore_ground(
-    model: Restorer, image: Tensor, *, raw: bool, flips: bool
+    model: Restorer, image: Tensor, *, raw: bool, flips: bool, fast: bool
 ) -> tuple[Tensor, Tensor]:
     """Restore images without borders, as `restore_and_detect`."""
     given, valid = image, image.any(-3, keepdim=True)
@@ -78,11 +91,14 @@ def _restore_ground(
     image = without_gaps(batch).view_as(image)
 
     def maps_of(batch: Tensor) -> list[Tensor]:
+        if fast and has_inversion(model):
+            prior = prior_of_reduced(model.prior, batch)
+            return [model.invert(batch, prior, statistics), prior.thickness]
         result = model(batch, statistics=statistics)
         return [result.restored, result.thickness]
 
     outputs_of = partial(in_all_orientations, maps_of) if flips else maps_of
-    restored, thickness = at_any_size(model, image, FACTOR, outputs_of)
+    restored, thickness = at_any_size(model, image, FACTOR * SCALE if fast else FACTOR, outputs_of)
 
     # An odd pixel changes as those around it do.
     restored = restored + (given - image)
@@ -91,7 +107,13 @@ def _restore_ground(
 
 
 def _restore_inside(
-    model: Restorer, image: Tensor, borders: Sequence[Borders], *, raw: bool, flips: bool
+    model: Restorer,
+    image: Tensor,
+    borders: Sequence[Borders],
+    *,
+    raw: bool,
+    flips: bool,
+    fast: bool,
 ) -> tuple[Tensor, Tensor]:
     """Restore what borders enclose, as `restore_and_detect`. The borders stay; there is no cloud.
 
@@ -101,6 +123,7 @@ def _restore_inside(
         borders: those of each image.
         raw: as in `restore_and_detect`.
         flips: the same.
+        fast: the same.
     """
     restored, thickness = image.clone(), torch.zeros_like(image[..., :1, :, :])
     restored_each = restored if image.ndim == 4 else restored[None]
@@ -108,7 +131,7 @@ def _restore_inside(
 
     for one, its_thickness, its_borders in zip(restored_each, thickness_each, borders, strict=True):
         inside = its_borders.inside(one)
-        found = _restore_ground(model, inside, raw=raw, flips=flips)
+        found = _restore_ground(model, inside, raw=raw, flips=flips, fast=fast)
         inside.copy_(found[0])
         its_borders.inside(its_thickness).copy_(found[1])
     return restored, thickness

@@ -15,11 +15,11 @@ from cloudkit.imaging.raster import reading
 from cloudkit.memory import free_memory, memory_error
 from cloudkit.progress import progress_bar
 from thiefcloud.inference.measuring import Progress, measure_scene
-from thiefcloud.inference.planning import LARGEST, ScenePlan
+from thiefcloud.inference.planning import ScenePlan
 from thiefcloud.inference.rasters import RasterTarget
 from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import SceneStatistics
-from thiefcloud.inference.scenes import SMALLEST, restore_scene
+from thiefcloud.inference.scenes import SMALLEST, largest_tile, restore_scene
 from thiefcloud.network.base import RemovalNetwork, Restorer
 
 _STATISTICS = "statistics.safetensors"
@@ -52,7 +52,9 @@ def restore_file(
         try:
             _restore_whole(model, target, plan, flips=flips, cog=cog)
         except Exception as error:
-            tile = min(LARGEST, max(plan.source.height, plan.source.width) // 2)
+            tile = min(
+                largest_tile(fast=plan.fast), max(plan.source.height, plan.source.width) // 2
+            )
             has_tiles = isinstance(model, RemovalNetwork) and not flips and tile >= SMALLEST
             if memory_error(error) is None or not has_tiles:
                 raise
@@ -76,7 +78,7 @@ def _restore_whole(
     with reading(source.selection.path):
         picture = picture_of(source.file.read(), source.selection)
     image = picture.image.to(next(model.parameters()).device)
-    restored, thickness = restore_and_detect(model, image, flips=flips)
+    restored, thickness = restore_and_detect(model, image, flips=flips, fast=plan.fast)
     target.write_whole(picture, restored.cpu(), thickness.cpu(), cog=cog)
 
 
@@ -107,6 +109,7 @@ def _restore_tiles(
                     tile=plan.tile,
                     statistics=statistics,
                     windows=missing,
+                    fast=plan.fast,
                     gain=target.takes_gain,
                     progress=progress,
                 )
@@ -136,6 +139,7 @@ def identity_of(plan: ScenePlan) -> dict[str, Any]:
         "low": list(selection.scaling.low),
         "high": list(selection.scaling.high),
         "tile": plan.tile,
+        "fast": plan.fast,
     }
 
 
@@ -146,7 +150,7 @@ def _statistics(
     path = target.folder / _STATISTICS
     if path.exists():
         return SceneStatistics.load(path)
-    statistics = measure_scene(model, plan.source, progress=progress)
+    statistics = measure_scene(model, plan.source, fast=plan.fast, progress=progress)
     statistics.save(path)
     return statistics
 

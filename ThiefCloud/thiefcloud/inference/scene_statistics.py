@@ -12,15 +12,17 @@ from torch import Tensor, nn
 
 from cloudkit.errors import UserError
 from cloudkit.files import write_atomically
-from scpm import Moments, Tile
+from scpm import FACTOR, Moments, Tile
 from thiefcloud.inference.borders import Borders
+from thiefcloud.inference.fast import SCALE
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
 
 # Pixels around a window that prior and inversion may have to see. The first is enough for a
 # prior, the last is the range of the inversion. `measure_scene` finds what weights need.
 HALOS = (128, 160, 192, 256, 320)
-_FORMAT = "1"  # of the files
+_HALO_FAST = 192  # enough for a prior that sees half the scale; 128 leaves errors of 1e-5
+_FORMAT = "2"  # of the files
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,13 @@ class SceneStatistics:
     """Moments of the maps that gates and attention see, by `moments_key`."""
     halo: int = HALOS[0]
     """Pixels around a window that prior and inversion must see."""
+    fast: bool = False
+    """Flag for statistics that serve the fast restoration alone; others do not serve it."""
+
+    @property
+    def prior_scale(self) -> int:
+        """Side in pixels of what the prior sees as a pixel."""
+        return SCALE if self.fast else 1
 
     @property
     def inside(self) -> Window:
@@ -54,11 +63,25 @@ class SceneStatistics:
                 f"its statistics are for {self.ground.shape[1]} of {self.size[0]}x{self.size[1]}: "
                 "measure them anew."
             )
-        return PaddedScene(source, self.inside, filters=self.image is not None, mean=self.ground)
+        filters = self.image is not None
+        multiple = FACTOR * self.prior_scale
+        return PaddedScene(
+            source, self.inside, filters=filters, mean=self.ground, multiple=multiple
+        )
 
-    def tile(self, model: RemovalNetwork, window: Window, scene: PaddedScene) -> "StatisticsTile":
-        """Return a tile for a network to compute, at a window of the padded scene."""
-        return StatisticsTile(self, module_names(model), window, scene.size)
+    def tile(
+        self, model: RemovalNetwork, window: Window, scene: PaddedScene, scale: int = 1
+    ) -> "StatisticsTile":
+        """Return a tile for a network to compute, at a window of the padded scene.
+
+        Args:
+            model: the network.
+            window: the window.
+            scene: the padded scene.
+            scale: side in pixels of what the network sees as a pixel.
+        """
+        size = scene.size[0] // scale, scene.size[1] // scale
+        return StatisticsTile(self, module_names(model), window.reduced(scale), size)
 
     def save(self, path: Path) -> None:
         """Write the statistics to a file of safetensors."""
@@ -73,6 +96,7 @@ class SceneStatistics:
             "size": json.dumps(self.size),
             "borders": json.dumps(self.borders),
             "halo": json.dumps(self.halo),
+            "fast": json.dumps(self.fast),
         }
         content = safetensors.torch.save(tensors, about)
         write_atomically(path, lambda temporary: temporary.write_bytes(content))
@@ -103,11 +127,17 @@ class SceneStatistics:
                 tensors.get("image"),
                 moments,
                 json.loads(about["halo"]),
+                json.loads(about["fast"]),
             )
         except (safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"{path} holds no statistics of a scene ({error}): remove it to measure them anew."
             ) from error
+
+
+def prior_halo(*, fast: bool) -> int:
+    """Return the pixels around a window that are enough for a prior."""
+    return _HALO_FAST if fast else HALOS[0]
 
 
 def module_names(model: nn.Module) -> Mapping[nn.Module, str]:
@@ -140,7 +170,7 @@ class StatisticsTile(Tile):
         if found is None or found.mean.shape[1] != features.shape[1]:
             raise UserError(
                 f"the statistics of the scene lack those of {key} with {features.shape[1]} "
-                "channels: measure them with the same network, and not for the fast restoration."
+                "channels: measure them with the same network."
             )
         mean, variance = found
         return Moments(mean.to(features.device), variance.to(features.device))

@@ -7,16 +7,18 @@ import torch
 
 from cloudkit.errors import UserError
 from cloudkit.memory import available_memory, free_memory, memory_error
+from thiefcloud.inference.fast import SCALE, require_inversion
 from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
-from thiefcloud.inference.scene_statistics import HALOS, SceneStatistics
+from thiefcloud.inference.scene_statistics import SceneStatistics, prior_halo
 from thiefcloud.inference.tiles import GainTarget, Source, Target, Window, whole
 from thiefcloud.inference.windows import restore_with_gain
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
 _LARGEST = 1024  # larger ones save little: the halo of 1024 pixels costs a third
-PER_PIXEL = 1100  # bytes that a network takes
+_PER_PIXEL = 1100  # bytes that a network takes
+_PER_PIXEL_FAST = 400  # the same without the network behind the inversion
 _FRACTION = 0.5  # of the free memory that is used
 _STEP = 64  # tiles are multiples of it
 
@@ -46,30 +48,34 @@ def restore_scene(
             one tile.
         windows: what to restore, in this order: a part of the work, or what an interrupted run has
             left of `tiles_of`. Default: all tiles.
-        fast: restore by the inversion alone, without the network behind it.
+        fast: restore by the inversion alone; see `restore`.
         gain: write the gain of the inversion, too; `target` is a `GainTarget`.
         progress: called after each tile; the window is written then.
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: a tile too small, statistics of another scene, or `fast` or `gain` without an
-            inversion.
+        UserError: a tile too small, statistics of another scene or for another `fast`, or `fast`
+            or `gain` without an inversion.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
-    if (fast or gain) and model.inversion is None:
+    if fast:
+        require_inversion(model)
+    if gain and model.inversion is None:
+        raise UserError("a gain is part of the inversion, which this network lacks: leave it out.")
+    if statistics is not None and statistics.fast != fast:
         raise UserError(
-            f"{'fast restoration is that' if fast else 'a gain is part'} of the inversion, which "
-            "this network lacks: leave it out."
+            f"the statistics were measured with fast={statistics.fast}, but fast is {fast}: "
+            "measure them anew with the same."
         )
     if tile is None:
-        tile = fitting_tile(model, source)
+        tile = fitting_tile(model, source, fast=fast)
     if windows is None:
         windows = tiles_of(source, tile)
 
     # A scene that is one tile needs no statistics.
-    if statistics is None and not (fast or gain) and list(windows) == [whole(source)]:
+    if statistics is None and not gain and list(windows) == [whole(source)]:
         try:
-            _restore_whole(model, source, target)
+            _restore_whole(model, source, target, fast=fast)
         except Exception as error:
             if memory_error(error) is None:
                 raise
@@ -77,14 +83,12 @@ def restore_scene(
             progress("restoring", 1, 1)
             return
         free_memory()
-        tile = min(_LARGEST, max(source.height, source.width) // 2)
+        tile = min(largest_tile(fast=fast), max(source.height, source.width) // 2)
 
     if statistics is None:
         statistics = measure_scene(model, source, fast=fast, progress=progress)
     for done, window in enumerate(windows, 1):
-        tile = _restore_within_memory(
-            model, source, target, statistics, window, tile, fast=fast, gain=gain
-        )
+        tile = _restore_within_memory(model, source, target, statistics, window, tile, gain=gain)
         progress("restoring", done, len(windows))
 
 
@@ -99,18 +103,28 @@ def tiles_of(source: Source, tile: int) -> list[Window]:
     return list(whole(source).tiles(tile))
 
 
-def fitting_tile(model: RemovalNetwork, source: Source) -> int:
+def fitting_tile(model: RemovalNetwork, source: Source, *, fast: bool = False) -> int:
     """Return the side of the tiles that free memory allows; the whole scene if it fits."""
     device = next(model.parameters()).device
-    pixels = _FRACTION * available_memory(device) / PER_PIXEL
+    pixels = _FRACTION * available_memory(device) / bytes_per_pixel(fast=fast)
     if source.height * source.width <= pixels:
         return max(source.height, source.width, SMALLEST)
 
-    side = int(math.sqrt(pixels)) - 2 * HALOS[0]
-    return min(max(side // _STEP * _STEP, _STEP), _LARGEST)
+    side = int(math.sqrt(pixels)) - 2 * prior_halo(fast=fast)
+    return min(max(side // _STEP * _STEP, _STEP), largest_tile(fast=fast))
 
 
-def _restore_whole(model: RemovalNetwork, source: Source, target: Target) -> None:
+def bytes_per_pixel(*, fast: bool) -> int:
+    """Return the memory that a pixel takes."""
+    return _PER_PIXEL_FAST if fast else _PER_PIXEL
+
+
+def largest_tile(*, fast: bool) -> int:
+    """Return the side of the largest tiles, beyond which little time is saved."""
+    return _LARGEST * SCALE if fast else _LARGEST
+
+
+def _restore_whole(model: RemovalNetwork, source: Source, target: Target, *, fast: bool) -> None:
     """Restore a scene in one pass."""
     window = whole(source)
     pixels, valid = source.read(window)
@@ -119,7 +133,7 @@ def _restore_whole(model: RemovalNetwork, source: Source, target: Target) -> Non
 
     thickness = torch.zeros_like(image[:1])
     if valid.any():
-        restored, found = restore_and_detect(model, image)
+        restored, found = restore_and_detect(model, image, fast=fast)
         pixels = torch.where(valid, restored, pixels)
         thickness = torch.where(valid, found, thickness)
     target.write(window, pixels, thickness)
@@ -133,7 +147,6 @@ def _restore_within_memory(
     window: Window,
     tile: int,
     *,
-    fast: bool,
     gain: bool,
 ) -> int:
     """Restore and write a window, in smaller tiles if memory runs out.
@@ -143,7 +156,7 @@ def _restore_within_memory(
     """
     for part in window.tiles(tile):
         try:
-            restored = restore_with_gain(model, source, statistics, part, fast=fast, gain=gain)
+            restored = restore_with_gain(model, source, statistics, part, gain=gain)
         except Exception as error:
             if memory_error(error) is None or tile // 2 < SMALLEST:
                 raise
@@ -159,6 +172,6 @@ def _restore_within_memory(
         tile = tile // 2
         for smaller in part.tiles(tile):
             tile = _restore_within_memory(
-                model, source, target, statistics, smaller, tile, fast=fast, gain=gain
+                model, source, target, statistics, smaller, tile, gain=gain
             )
     return tile

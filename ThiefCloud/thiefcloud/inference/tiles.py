@@ -56,6 +56,10 @@ class Window(NamedTuple):
             min(self.right, other.right),
         )
 
+    def reduced(self, scale: int) -> "Window":
+        """Return the window in pixels of a scale, which must divide its edges."""
+        return Window(*(edge // scale for edge in self))
+
     def shifted(self, rows: int, columns: int) -> "Window":
         """Move the window."""
         return self._replace(top=self.top + rows, left=self.left + columns)
@@ -180,15 +184,22 @@ class PaddedScene:
         filters: replace single odd pixels, as `without_impulses` does in the whole ground.
         mean: (1, bands, 1, 1), that of the pixels with data, to fill the others. Default: that of
             the window that is read.
+        multiple: number that divides height and width with the margin.
     """
 
     def __init__(
-        self, source: Source, ground: Window, *, filters: bool, mean: Tensor | None = None
+        self,
+        source: Source,
+        ground: Window,
+        *,
+        filters: bool,
+        mean: Tensor | None = None,
+        multiple: int = FACTOR,
     ) -> None:
         self.mean = mean
         self.source, self.ground, self.filters = source, ground, filters
-        self.rows = lines_with_margin(ground.height, FACTOR)
-        self.columns = lines_with_margin(ground.width, FACTOR)
+        self.rows = lines_with_margin(ground.height, multiple)
+        self.columns = lines_with_margin(ground.width, multiple)
 
     @property
     def size(self) -> tuple[int, int]:

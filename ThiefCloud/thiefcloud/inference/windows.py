@@ -5,6 +5,7 @@ from torch import Tensor
 
 from cloudkit.imaging.padding import inference
 from scpm import FACTOR, Prior, on_tile
+from thiefcloud.inference.fast import prior_of_reduced
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
@@ -18,17 +19,14 @@ def restore_window(
     source: Source,
     statistics: SceneStatistics,
     window: Window,
-    *,
-    fast: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Restore any window of a scene as one pass over the whole scene would.
 
     Args:
         model: the network, on any device.
         source: the scene.
-        statistics: those of the scene.
+        statistics: those of the scene; they decide if it is restored fast.
         window: what to restore; nothing depends on how a scene is divided.
-        fast: restore by the inversion alone, without the network behind it.
 
     Returns:
         The restored pixels (bands, h, w), clamped to [0, 1], and the thickness (1, h, w), the same.
@@ -36,10 +34,9 @@ def restore_window(
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: the statistics are those of another scene or network, or `fast` needs an
-            inversion that the network lacks.
+        UserError: the statistics are those of another scene or network.
     """
-    pixels, thickness, _ = restore_with_gain(model, source, statistics, window, fast=fast)
+    pixels, thickness, _ = restore_with_gain(model, source, statistics, window)
     return pixels, thickness
 
 
@@ -49,7 +46,6 @@ def restore_with_gain(
     statistics: SceneStatistics,
     window: Window,
     *,
-    fast: bool = False,
     gain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Restore a window as `restore_window`, and return the gain of the inversion, too.
@@ -59,7 +55,6 @@ def restore_with_gain(
         source: the same.
         statistics: the same.
         window: the same.
-        fast: the same.
         gain: compute the gain.
 
     Returns:
@@ -77,9 +72,7 @@ def restore_with_gain(
         return pixels, thickness, gains
 
     core = scene.place(inside)
-    restored, found, found_gain = _restore_inside(
-        model, scene, statistics, core, fast=fast, gain=gain
-    )
+    restored, found, found_gain = _restore_inside(model, scene, statistics, core, gain=gain)
     if scene.filters:  # an odd pixel changes as those around it do
         given = torch.where(valid_inside, inside.of(pixels, origin=window[:2]), 0)
         restored = restored.to(given) + (given - scene.read(core)[0])
@@ -97,7 +90,6 @@ def _restore_inside(
     statistics: SceneStatistics,
     core: Window,
     *,
-    fast: bool,
     gain: bool,
 ) -> list[Tensor]:
     """Restore a window of a padded scene, and return it, its thickness and its gain, raw."""
@@ -105,7 +97,7 @@ def _restore_inside(
         image, prior, gains = _prepare(model, scene, statistics, core, gain=gain)
         near = core.grown(NETWORK_HALO, FACTOR, scene.size)
         restored = image
-        if not fast:
+        if not statistics.fast:
             with on_tile(statistics.tile(model, near, scene)):
                 restored = model.remove(image, prior, supervision=False).restored
 
@@ -142,15 +134,29 @@ def _prepare(
     if of_image is not None:
         of_image = of_image.to(cloudy.device)
 
-    with on_tile(statistics.tile(model, wide, scene)):
-        prior = model.prior(cloudy)
-        image = model.invert(cloudy, prior, of_image)
-        gains = torch.ones_like(cloudy)
-        if gain and model.inversion is not None:
-            gains = model.inversion(cloudy, prior, of_image, gain_alone=True)
+    prior = see(model, cloudy, statistics, wide, scene)
+    image = model.invert(cloudy, prior, of_image)
+    gains = torch.ones_like(cloudy)
+    if gain and model.inversion is not None:
+        gains = model.inversion(cloudy, prior, of_image, gain_alone=True)
 
     inverted, gains = (near.of(one, origin=wide[:2]).clone() for one in (image, gains))
     return inverted, crop_prior(prior, near, wide), gains
+
+
+def see(
+    model: RemovalNetwork,
+    cloudy: Tensor,
+    statistics: SceneStatistics,
+    window: Window,
+    scene: PaddedScene,
+) -> Prior:
+    """Compute the prior of the cloudy pixels of a window."""
+    with on_tile(statistics.tile(model, window, scene, statistics.prior_scale)):
+        if statistics.fast:
+            return prior_of_reduced(model.prior, cloudy)
+        prior: Prior = model.prior(cloudy)
+        return prior
 
 
 def crop_prior(prior: Prior, window: Window, within: Window) -> Prior:

@@ -68,6 +68,16 @@ def test_one_tile_is_one_pass_bit_by_bit() -> None:
     assert np.array_equal(target.thickness[:, valid], thickness.numpy()[:, valid])
 
 
+@pytest.mark.parametrize("tile", [64, 512])
+def test_fast_tiles_are_one_fast_pass(tile: int) -> None:
+    model, image = with_random_residual(), scene(150, 130)
+    source = ArraySource(image.numpy())
+    target = counting(source)
+    restore_scene(model, source, target, tile=tile, fast=True)
+    expected = torch.where(image.any(0), restore_and_detect(model, image, fast=True)[0], image)
+    torch.testing.assert_close(torch.from_numpy(target.pixels), expected, rtol=0, atol=1e-5)
+
+
 class WithMask(ArraySource):
     """A scene whose invalid pixels are NaN."""
 
@@ -158,10 +168,11 @@ def test_without_memory_for_the_smallest_tile_the_error_is_raised(
 
 def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ArraySource(np.zeros((3, 3000, 4000), np.uint8))
-    expected = {2**40: 4000, 2**32: 1024, 2**30: 384, 2**20: 64}
-    for free, side in expected.items():
+    expected = {2**40: (4000, 4000), 2**32: (1024, 1920), 2**30: (384, 768), 2**20: (64, 64)}
+    for free, sides in expected.items():
         monkeypatch.setattr(scenes, "available_memory", lambda device, free=free: free)
-        assert fitting_tile(Blur(), source) == side
+        for fast, side in zip((False, True), sides, strict=True):
+            assert fitting_tile(Blur(), source, fast=fast) == side
 
 
 def test_statistics_survive_in_a_file(tmp_path: Path) -> None:
@@ -170,6 +181,7 @@ def test_statistics_survive_in_a_file(tmp_path: Path) -> None:
     statistics.save(tmp_path / "statistics.safetensors")
     loaded = SceneStatistics.load(tmp_path / "statistics.safetensors")
     assert (loaded.size, loaded.borders, loaded.halo) == ((40, 56), statistics.borders, 128)
+    assert not loaded.fast
     torch.testing.assert_close(vars(loaded), vars(statistics), rtol=0, atol=0)
 
 
@@ -202,12 +214,20 @@ def test_mistakes_are_named() -> None:
     target = empty_target(source)
     with pytest.raises(UserError, match="16 pixels are too small, expected at least 32"):
         restore_scene(model, source, target, tile=16)
-    with pytest.raises(UserError, match="which this network lacks"):
+    with pytest.raises(UserError, match="which this network lacks: leave out fast"):
         restore_scene(model, source, target, fast=True)
+    with pytest.raises(UserError, match="which this network lacks: leave out fast"):
+        measure_scene(model, source, fast=True)
 
     other = measure_scene(model, ArraySource(scene(48, 56).numpy()))
     with pytest.raises(UserError, match=r"48x48 pixels, but its statistics are for 3 of 48x56"):
         restore_scene(model, source, target, tile=32, statistics=other)
+
+    inverting = with_random_residual()
+    for fast in (False, True):
+        measured = measure_scene(inverting, source, fast=fast)
+        with pytest.raises(UserError, match=f"measured with fast={fast}, but fast is {not fast}"):
+            restore_scene(inverting, source, target, statistics=measured, fast=not fast)
 
     without_gates = measure_scene(model, source)
     gated = with_random_residual().eval()

@@ -81,14 +81,35 @@ def test_fast_restoration_is_the_inversion_alone() -> None:
     source = ArraySource(image.numpy())
 
     statistics = measure_scene(model, source, tile=64, fast=True)
-    found, _ = restore_window(model, source, statistics, Window(20, 30, 50, 60), fast=True)
+    found, _ = restore_window(model, source, statistics, Window(20, 30, 50, 60))
     expected = Window(20, 30, 50, 60).of(restore(model, image))
     valid = Window(20, 30, 50, 60).of(image).any(0)
     torch.testing.assert_close(found * valid, expected * valid, rtol=0, atol=1e-5)
     assert not torch.allclose(found, Window(20, 30, 50, 60).of(image), atol=0.05)
 
 
+@pytest.mark.parametrize("build", [with_random_residual, far_seeing])
+@pytest.mark.parametrize("size", [(183, 263), (496, 90)])
+def test_any_fast_window_is_that_of_one_fast_pass(
+    build: Callable[[], RemovalNetwork], size: tuple[int, int]
+) -> None:
+    model, image = build(), scene(*size)
+    image[:, : size[0] // 8] = 0.9  # a border, so that the ground begins at no multiple
+    source = ArraySource(image.numpy())
+    expected = restore_and_detect(model, image, fast=True)
+
+    statistics = measure_scene(model, source, tile=128, fast=True)
+    for window in [Window(20, 0, 40, 40), Window(57, 31, 33, 57), Window(137, 17, 46, 52)]:
+        found = restore_window(model, source, statistics, window)
+        valid = window.of(image).any(0)
+        for one, other, tolerance in zip(found, expected, (1e-5, 1e-3), strict=True):
+            difference = (one - window.of(other)).abs() * valid
+            assert difference.max() < tolerance
+
+
 def test_halos_grow_with_the_range_of_the_inversion() -> None:
     source = ArraySource(scene(500, 90).numpy())
-    assert measure_scene(UNet(residual=True, inversion=True), source, fast=True).halo == 128
-    assert measure_scene(far_seeing(), source, fast=True).halo > 128
+    near = UNet(residual=True, inversion=True)
+    assert measure_scene(near, source).halo == 128
+    assert measure_scene(near, source, fast=True).halo == 192  # of a prior at half the scale
+    assert measure_scene(far_seeing(), source).halo > 128
