@@ -3,8 +3,9 @@
     python checkpoints/tables.py
 
 The facts are the table RELEASED in thiefcloud/inference/released.py, and checkpoints/scores.json:
-scores under the protocol plain with 95 % intervals, the options of test.py that give them, and the
-day. Only lines between the marks `<!-- table NAME -->` and `<!-- end -->` change.
+scores under the protocol plain with 95 % intervals, the options of test.py that give them ("fast"
+for --fast), and the day. Only lines between the marks `<!-- table NAME -->` and `<!-- end -->`
+change.
 """
 
 import re
@@ -72,13 +73,14 @@ def _overview(facts: Facts) -> str:
     columns = {key: about for key, about in facts["images"].items() if "column" in about}
     rows = [["`--checkpoint`", "for", *(about["column"] for about in columns.values())]]
     for name, weights in RELEASED.items():
-        cells = dict.fromkeys(columns, "")
-        for row in facts["scores"]:
-            if row["weights"] == name and row["images"] in cells:
-                before = _untouched(row)
-                cells[row["images"]] = f"{before} → {_restored(row)}" if before else _restored(row)
-        label = f"`{name}`"
-        rows.append([label, weights.purpose, *cells.values()])
+        for option, purpose in (("", weights.purpose), (" --fast", "the same, seven times faster")):
+            cells = dict.fromkeys(columns, "")
+            for row in facts["scores"]:
+                if (row["weights"], _option(row)) == (name, option) and row["images"] in cells:
+                    scores = [_untouched(row), _restored(row)]
+                    cells[row["images"]] = " → ".join(filter(None, scores))
+            if any(cells.values()):
+                rows.append([f"`{name}{option}`", purpose, *cells.values()])
     return _table(rows)
 
 
@@ -88,11 +90,17 @@ def scores_of(facts: Facts, name: str) -> str:
     for row in facts["scores"]:
         if row["weights"] == name:
             about = facts["images"][row["images"]]
-            untouched = _untouched(row) or "-"
-            rows.append([about["images"], untouched, _restored(row, ends=True), row["date"]])
-            command = f"python ThiefCloud/test.py --checkpoint {name} {about['test']}"
+            untouched, option = _untouched(row) or "-", _option(row)
+            images = about["images"] + (f", `{option.strip()}`" if option else "")
+            rows.append([images, untouched, _restored(row, ends=True), row["date"]])
+            command = f"python ThiefCloud/test.py --checkpoint {name}{option} {about['test']}"
             commands.append(f"{command.rstrip()}\n")
     return f"{_table(rows)}\n```sh\n{''.join(commands)}```\n"
+
+
+def _option(row: Facts) -> str:
+    """Return the option of test.py with which a row was scored."""
+    return " --fast" if row.get("fast") else ""
 
 
 def _untouched(row: Facts) -> str:

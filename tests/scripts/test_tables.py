@@ -55,6 +55,24 @@ def test_a_score_that_changes_appears_on_both_pages(copy: Path) -> None:
     assert pages(copy) == [overview, cards]
 
 
+def test_fast_scores_have_a_row_and_a_command_of_their_own(copy: Path) -> None:
+    facts = json.loads(json.dumps(FACTS))
+    facts["scores"] = [row for row in facts["scores"] if not row.get("fast")]
+    fast = {"fast": True, "psnr": [30.5, 29.25, 31.75], "ssim": [0.8, 0.7, 0.9]}
+    facts["scores"].append(facts["scores"][0] | fast)
+    (copy / "checkpoints" / "scores.json").write_text(json.dumps(facts))
+    assert run_script(TABLES, "--root", copy) == 0
+
+    overview, cards = pages(copy)
+    rows = [line for line in overview.split("\n") if line.startswith("| `general")]
+    assert len(rows) == 2
+    assert "30.50 / .800" not in rows[0]
+    assert "| `general --fast` |" in rows[1]
+    assert "17.97 / .833 → 30.50 / .800 |" in rows[1]
+    assert ", `--fast` | 17.97 / .833 | 30.50 [29.25, 31.75] / .800 [.700, .900] |" in cards
+    assert cards.count("test.py --checkpoint general --fast --dataset simulated") == 1
+
+
 def test_a_table_without_its_mark_is_an_error(
     copy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,7 +7,7 @@ import torch
 
 from cloudkit.errors import UserError
 from cloudkit.memory import available_memory, free_memory, memory_error
-from thiefcloud.inference.fast import SCALE, require_inversion
+from thiefcloud.inference.fast import require_inversion
 from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import SceneStatistics, prior_halo
@@ -17,8 +17,9 @@ from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
 _LARGEST = 1024  # larger ones save little: the halo of 1024 pixels costs a third
+_LARGEST_FAST = 3072  # the same for the fast restoration, whose halo is wider
 _PER_PIXEL = 1100  # bytes that a network takes
-_PER_PIXEL_FAST = 400  # the same without the network behind the inversion
+_PER_PIXEL_FAST = 300  # the same without the network behind the inversion
 _FRACTION = 0.5  # of the free memory that is used
 _STEP = 64  # tiles are multiples of it
 
@@ -121,7 +122,7 @@ def bytes_per_pixel(*, fast: bool) -> int:
 
 def largest_tile(*, fast: bool) -> int:
     """Return the side of the largest tiles, beyond which little time is saved."""
-    return _LARGEST * SCALE if fast else _LARGEST
+    return _LARGEST_FAST if fast else _LARGEST
 
 
 def _restore_whole(model: RemovalNetwork, source: Source, target: Target, *, fast: bool) -> None:
