@@ -198,6 +198,11 @@ def network(options: TestOptions, device: torch.device) -> Method:
     if options.fast:
         require_inversion(model)
     has_prior = isinstance(model.prior, SCPM)
+    if options.blend and not has_prior:
+        raise UserError(
+            f"{options.checkpoint} is a network without prior, which sees no thickness; leave out "
+            "--blend."
+        )
 
     def restore(scene: Scene) -> tuple[Tensor, Tensor | None]:
         restored, thickness = thiefcloud.restore_and_detect(

@@ -185,6 +185,17 @@ def test_fast_scores_need_an_inversion(
     assert_one_error(capsys.readouterr().err, "which this network lacks: leave out fast")
 
 
+def test_blending_changes_the_scored_images(
+    scenes: Path, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("thiefcloud.inference.blending.CLEAR", 0.4)
+    monkeypatch.setattr("thiefcloud.inference.blending.CLOUD", 0.6)
+    assert run(scenes, tmp_path / "out", "--checkpoint", checkpoint, "--blend") == 0
+    model, (cloudy, _) = thiefcloud.load(checkpoint), read_pair(scenes, "10")
+    expected = thiefcloud.blend(cloudy, *thiefcloud.restore_and_detect(model, cloudy))
+    assert_8_bits(read_unit(tmp_path / "out" / "restored" / "10.png"), expected)
+
+
 def test_flips_change_the_scored_images(scenes: Path, checkpoint: Path, tmp_path: Path) -> None:
     plain, flips = tmp_path / "plain", tmp_path / "flips"
     assert run(scenes, plain, "--checkpoint", checkpoint) == 0

@@ -111,6 +111,7 @@ def test_options_that_contradict(
         ),
         (["--flips", "--restored", tmp_path], "--flips is for networks"),
         (["--fast", "--baseline", "dark-channel"], "--fast is for networks"),
+        (["--blend", "--baseline", "dark-channel"], "--blend is for networks"),
         (["--dataset", "clear", "--root", scenes, "--out", scenes / "scores"], "lies inside"),
     ):
         assert run_script(TEST, *arguments) == 2
