@@ -6,8 +6,10 @@ from thiefcloud.inference.measuring import measure_scene
 from thiefcloud.inference.onnx_network import OnnxNetwork, load_onnx
 from thiefcloud.inference.released import Weights
 from thiefcloud.inference.restore import restore, restore_and_detect
+from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.scenes import restore_scene
 from thiefcloud.inference.weights import load, load_official
+from thiefcloud.inference.windows import restore_window
 from thiefcloud.network.base import NoPrior, RemovalNetwork, Restoration, Restorer
 from thiefcloud.network.model import ThiefCloud
 
@@ -17,6 +19,7 @@ __all__ = [
     "RemovalNetwork",
     "Restoration",
     "Restorer",
+    "SceneStatistics",
     "ThiefCloud",
     "UNet",
     "Weights",
@@ -28,4 +31,5 @@ __all__ = [
     "restore",
     "restore_and_detect",
     "restore_scene",
+    "restore_window",
 ]

@@ -123,20 +123,38 @@ class GainTarget(Target, Protocol):
 
 
 class ArraySource:
-    """Scene in an array of NumPy, which may be mapped from a file.
+    """Scene in an array, or a part of one.
 
     Args:
-        array: (bands, H, W).
+        array: (bands, H, W), of NumPy, maybe mapped from a file, of Zarr or of Dask.
         peak: the value that means 1.
+        at: row and column of the scene at which the array begins.
+        size: height and width of the scene. Default: those of the array.
     """
 
-    def __init__(self, array: np.ndarray, peak: float = 1.0) -> None:
+    def __init__(
+        self,
+        array: Any,
+        peak: float = 1.0,
+        *,
+        at: tuple[int, int] = (0, 0),
+        size: tuple[int, int] | None = None,
+    ) -> None:
         self.array, self.peak = array, peak
-        self.bands, self.height, self.width = array.shape
+        self.bands: int = array.shape[0]
+        self.height, self.width = size or array.shape[1:]
+        self.part = Window(*at, *array.shape[1:])
 
     def read(self, window: Window) -> tuple[Tensor, Tensor]:
-        """Read a window; see `Source`."""
-        pixels = torch.from_numpy(window.of(self.array).astype(np.float32)) / self.peak
+        """Read a window; see `Source`.
+
+        Raises:
+            ValueError: the array does not hold the whole window.
+        """
+        if window.common(self.part) != window:
+            raise ValueError(f"the array holds {self.part}, expected one that holds {window}.")
+        values = np.asarray(window.of(self.array, origin=self.part[:2]))
+        pixels = torch.from_numpy(values.astype(np.float32)) / self.peak
         return pixels, pixels.any(0)
 
 

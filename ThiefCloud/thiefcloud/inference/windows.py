@@ -6,6 +6,7 @@ from torch import Tensor
 from cloudkit.imaging.padding import inference
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.fast import prior_of_reduced
+from thiefcloud.inference.gaps import REACH
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
@@ -21,6 +22,10 @@ def restore_window(
     window: Window,
 ) -> tuple[Tensor, Tensor]:
     """Restore any window of a scene as one pass over the whole scene would.
+
+    A pure function: the same arguments give the same bits in any process, with equal threads,
+    processor and version of PyTorch. The source is read at most `reach_of` pixels around the
+    window. Windows and statistics can be pickled, to be sent to other machines.
 
     Args:
         model: the network, on any device.
@@ -82,6 +87,11 @@ def restore_with_gain(
         part = inside.of(target, origin=window[:2])
         part.copy_(torch.where(valid_inside, result.to(part), part))
     return pixels, thickness, gains
+
+
+def reach_of(statistics: SceneStatistics) -> int:
+    """Return how many pixels around a window `restore_window` reads at most."""
+    return statistics.halo + COARSEST - 1 + REACH + 1  # the last pixel is that of the filter
 
 
 def _restore_inside(

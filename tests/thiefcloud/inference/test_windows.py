@@ -1,6 +1,8 @@
 """A window of a scene is restored as one pass over the whole restores it."""
 
+import pickle
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -11,8 +13,9 @@ from tests.thiefcloud.inference.scenes import scene, with_random_residual
 from tests.thiefcloud.network.inversions import randomised
 from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.inference.measuring import measure_scene
+from thiefcloud.inference.scene_statistics import HALOS
 from thiefcloud.inference.tiles import ArraySource, Window
-from thiefcloud.inference.windows import restore_window
+from thiefcloud.inference.windows import COARSEST, reach_of, restore_window
 
 # At corners, across the edges of measured tiles, of odd sizes.
 WINDOWS = [Window(0, 0, 40, 40), Window(57, 131, 33, 71), Window(137, 211, 46, 52)]
@@ -113,3 +116,26 @@ def test_halos_grow_with_the_range_of_the_inversion() -> None:
     assert measure_scene(near, source).halo == 128
     assert measure_scene(near, source, fast=True).halo == 192  # of a prior at half the scale
     assert measure_scene(far_seeing(), source).halo > 128
+
+
+@pytest.mark.parametrize("halo", [HALOS[0], HALOS[-1]])
+def test_a_part_of_a_scene_is_enough_for_its_windows(halo: int) -> None:
+    """Statistics, window and part travel to another process, and the result has equal bits."""
+    model, image = far_seeing(), scene(1000, 1100)
+    image[:, :, :27] = 0.9  # a border
+    source = ArraySource(image.numpy())
+    statistics = replace(measure_scene(model, source, fast=True, most=1), halo=halo)
+    reach = reach_of(statistics)
+
+    sent = pickle.loads(pickle.dumps((statistics, model)))
+    for window in (Window(0, 0, 40, 40), Window(497, 503, 21, 45), Window(950, 1080, 50, 20)):
+        near = window.grown(reach, 1, (1000, 1100))
+        part = ArraySource(near.of(image).numpy(), at=near[:2], size=(1000, 1100))
+        expected = restore_window(model, source, statistics, window)
+        found = restore_window(sent[1], part, sent[0], window)
+        assert all(map(torch.equal, found, expected))
+
+    smaller = Window(497, 503, 21, 45).grown(reach - COARSEST, 1, (1000, 1100))
+    part = ArraySource(smaller.of(image).numpy(), at=smaller[:2], size=(1000, 1100))
+    with pytest.raises(ValueError, match="expected one that holds Window"):
+        restore_window(model, part, statistics, Window(497, 503, 21, 45))
