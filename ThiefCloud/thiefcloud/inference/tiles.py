@@ -142,7 +142,8 @@ class ArraySource:
     ) -> None:
         self.array, self.peak = array, peak
         self.bands: int = array.shape[0]
-        self.height, self.width = size or array.shape[1:]
+        self.height: int = (size or array.shape[1:])[0]
+        self.width: int = (size or array.shape[1:])[1]
         self.part = Window(*at, *array.shape[1:])
 
     def read(self, window: Window) -> tuple[Tensor, Tensor]:

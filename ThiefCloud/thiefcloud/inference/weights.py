@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
@@ -20,6 +20,7 @@ from cloudkit.checkpoints import (
     require_network,
     unwrapped,
 )
+from cloudkit.processes import choose_device
 from scpm import SCPM, from_official_names
 from scpm.weights import SCPMConfig
 from thiefcloud.baselines.unet import UNet
@@ -75,6 +76,12 @@ def load(weights: Weights | Path | str = Weights.GENERAL) -> RemovalNetwork:
         f"{', '.join(RELEASED)}"
     )
     return load_network(path_of(weights), BUILDERS, load_official, hint=hint)
+
+
+@cache
+def load_once(weights: Weights | Path | str) -> RemovalNetwork:
+    """Load a network once a process, to its GPU if there is one: for workers of many windows."""
+    return load(weights).to(choose_device("auto"))
 
 
 def build(

@@ -1,0 +1,35 @@
+"""Scenes in arrays of integers come back as integers."""
+
+import numpy as np
+import pytest
+import torch
+
+from cloudkit.errors import UserError
+from thiefcloud import IntegerSource, Window
+
+
+def test_values_that_do_not_change_keep_theirs_and_none_means_no_data() -> None:
+    array = np.full((3, 4, 5), 5000, np.uint16)
+    array[:, 0], array[0, 1], array[:, 2, 0] = 0, 12000, 4999
+    source = IntegerSource(array, 10000, at=(10, 20), size=(30, 40))
+    window = Window(10, 20, 4, 5)
+    pixels, valid = source.read(window)
+    assert pixels.max() == 1
+    assert not valid[0].any()
+    assert valid[1:].all()
+    np.testing.assert_array_equal(source.stored(window, pixels), array)
+
+    restored = torch.where(valid, pixels * 0.5, pixels)
+    restored[:, 3] = 0
+    stored = source.stored(window, restored)
+    assert stored.dtype == np.uint16
+    assert (stored[0, 1] == 5000).all()
+    assert (stored[:, 2, 0] == 2500).all()  # 2499.5 to even
+    assert (stored[:, 3] == 1).all()
+    assert not stored[:, 0].any()
+
+
+@pytest.mark.parametrize("array", [np.zeros((3, 4, 4), np.float32), np.zeros((4, 4, 4), np.uint8)])
+def test_other_arrays_are_refused(array: np.ndarray) -> None:
+    with pytest.raises(UserError, match=r"expected integers of shape \(3, rows, columns\)"):
+        IntegerSource(array, 255)
