@@ -16,7 +16,6 @@ exist are kept, unless --overwrite is given. Images of one name, as a.jpg and a.
 a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the exit status is then 2.
 """
 
-import hashlib
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
@@ -66,9 +65,8 @@ def main(options: PredictOptions) -> None:
 
         if processes.is_main and (note := peak_note(path_of(options.checkpoint), options.peak)):
             print(note)
-        with path_of(options.weights).open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        run = Run(path_of(options.weights).name, checksum, options.changing, model.sees_thickness)
+        weights = path_of(options.weights)
+        run = Run.of(weights, options.changing, sees_thickness=model.sees_thickness)
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}

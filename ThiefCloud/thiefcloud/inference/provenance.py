@@ -1,8 +1,10 @@
 """Provenance of restored files: what made them, in tags of their own."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from cloudkit.imaging.properties import Properties
@@ -23,6 +25,15 @@ class Run:
     """Names of the options that change pixels, such as "blend"."""
     sees_thickness: bool = True
     """Flag for weights with a cloud prior."""
+
+    @classmethod
+    def of(
+        cls, weights: Path, options: tuple[str, ...] = (), *, sees_thickness: bool = True
+    ) -> "Run":
+        """Describe a run with a file of weights."""
+        with weights.open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        return cls(weights.name, checksum, options, sees_thickness)
 
     @property
     def identity(self) -> dict[str, Any]:

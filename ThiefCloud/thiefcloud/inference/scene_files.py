@@ -1,7 +1,7 @@
 """Restoration of a scene from file to file, which a killed run can go on with."""
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,8 +20,11 @@ from thiefcloud.inference.rasters import RasterTarget
 from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.scenes import SMALLEST, largest_tile, restore_scene
+from thiefcloud.inference.tiles import Window
 from thiefcloud.network.base import RemovalNetwork, Restorer
 
+# Restores tiles with statistics, anywhere, and yields something after each that is finished.
+Work = Callable[[SceneStatistics, list[Window]], Iterable[object]]
 _STATISTICS = "statistics.safetensors"
 
 
@@ -32,6 +35,7 @@ def restore_file(
     *,
     flips: bool = False,
     cog: bool = False,
+    work: Work | None = None,
 ) -> None:
     """Restore an image in one pass or by tiles, as it is planned.
 
@@ -43,6 +47,8 @@ def restore_file(
         plan: the tiles. Those that another run has finished are kept.
         flips: restore all eight forms of the image, which is one pass, too.
         cog: write a TIFF as a Cloud Optimized GeoTIFF.
+        work: restores tiles and finishes them in the target's folder, such as on other machines.
+            It computes no gain. Default: this process does. One pass is always its own.
 
     Raises:
         UserError: a block of the scene cannot be read.
@@ -67,7 +73,7 @@ def restore_file(
         plan = replace(plan, tile=tile)
 
     assert isinstance(model, RemovalNetwork)  # others have no tiles
-    _restore_tiles(model, target, plan, cog=cog)
+    _restore_tiles(model, target, plan, cog=cog, work=work)
 
 
 def _restore_whole(
@@ -83,10 +89,9 @@ def _restore_whole(
 
 
 def _restore_tiles(
-    model: RemovalNetwork, target: RasterTarget, plan: ScenePlan, *, cog: bool
+    model: RemovalNetwork, target: RasterTarget, plan: ScenePlan, *, cog: bool, work: Work | None
 ) -> None:
     """Restore a scene tile by tile, or the rest of one that another run has begun."""
-    source = plan.source
     of_run = {} if target.run is None else target.run.identity
     target.begin({**of_run, **identity_of(plan), "gain": target.takes_gain})
     tiles = plan.tiles
@@ -94,25 +99,13 @@ def _restore_tiles(
 
     try:
         if missing:
-            with _bar(source.selection.path) as show:
-
-                def progress(step: str, done: int, total: int) -> None:
-                    if step == "restoring":
-                        target.finish(missing[done - 1])
-                    show(step, done, total)
-
-                statistics = _statistics(model, target, plan, progress)
-                restore_scene(
-                    model,
-                    source,
-                    target,
-                    tile=plan.tile,
-                    statistics=statistics,
-                    windows=missing,
-                    fast=plan.fast,
-                    gain=target.takes_gain,
-                    progress=progress,
-                )
+            with _bar(plan.source.selection.path) as show:
+                statistics = _statistics(model, target, plan, show)
+                if work is None:
+                    _restore_here(model, target, plan, statistics, missing, show)
+                else:
+                    for done, _ in enumerate(work(statistics, missing), 1):
+                        show("restoring", done, len(missing))
         target.join(tiles, cog=cog)
     except UserError:
         target.discard()  # the scene is damaged, and another copy of it begins anew
@@ -125,6 +118,33 @@ def _restore_tiles(
             f"{error.strerror}: free some beside {target.path} and run the same command again, "
             "which goes on with the finished tiles",
         ) from error
+
+
+def _restore_here(
+    model: RemovalNetwork,
+    target: RasterTarget,
+    plan: ScenePlan,
+    statistics: SceneStatistics,
+    tiles: Sequence[Window],
+    show: Progress,
+) -> None:
+    """Restore and write tiles one after the other."""
+
+    def progress(step: str, done: int, total: int) -> None:
+        target.finish(tiles[done - 1])
+        show(step, done, total)
+
+    restore_scene(
+        model,
+        plan.source,
+        target,
+        tile=plan.tile,
+        statistics=statistics,
+        windows=tiles,
+        fast=plan.fast,
+        gain=target.takes_gain,
+        progress=progress,
+    )
 
 
 def identity_of(plan: ScenePlan) -> dict[str, Any]:

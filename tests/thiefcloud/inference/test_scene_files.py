@@ -1,6 +1,6 @@
 """Scenes from file to file: tiles if memory runs out, and what is said of many images."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from thiefcloud.inference.measuring import measure_scene
 from thiefcloud.inference.planning import InOnePass, ScenePlan, summary
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.scene_files import restore_file
-from thiefcloud.inference.tiles import ArraySource
+from thiefcloud.inference.scene_statistics import SceneStatistics
+from thiefcloud.inference.tiles import ArraySource, Window
+from thiefcloud.inference.windows import restore_window
 
 ERRORS = [
     MemoryError("no memory"),
@@ -35,12 +37,25 @@ def failing(error: Exception) -> Callable[..., Any]:
     return fail
 
 
-def restored(folder: Path, tile: int, *, flips: bool = False) -> np.ndarray:
+def restored(
+    folder: Path, tile: int, *, flips: bool = False, taken: list[Window] | None = None
+) -> np.ndarray:
+    """Restore an image here, or by a function that notes the tiles it has taken."""
     path = folder / f"{tile}.tif"
+
+    def work(statistics: SceneStatistics, tiles: list[Window]) -> Iterator[None]:
+        assert taken is not None
+        for window in tiles:
+            target.write(window, *restore_window(Blur(), source, statistics, window))
+            target.finish(window)
+            taken.append(window)
+            yield
+
     with open_image(folder / "a.tif") as file:
         source = RasterSource(file, select(file.properties, folder / "a.tif"))
         target = RasterTarget(path, source)
-        restore_file(Blur(), target, ScenePlan(source, tile), flips=flips)
+        plan, elsewhere = ScenePlan(source, tile), None if taken is None else work
+        restore_file(Blur(), target, plan, flips=flips, work=elsewhere)
     return geotiffs.stored(path)
 
 
@@ -75,6 +90,20 @@ def test_an_image_without_memory_to_read_it_goes_by_tiles(
     monkeypatch.setattr(RasterFile, "read", limited)
     found = restored(folder, 200)
     np.testing.assert_allclose(found.astype(int), expected.astype(int), rtol=0, atol=1)
+
+
+def test_other_processes_restore_tiles_and_this_one_images_in_one_pass(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for tile, number in ((75, 2), (200, 0)):
+        taken: list[Window] = []
+        np.testing.assert_array_equal(restored(folder, tile, taken=taken), restored(folder, tile))
+        assert len(taken) == number
+
+    expected = restored(folder, 75)
+    monkeypatch.setattr(scene_files, "restore_and_detect", failing(MemoryError("none")))
+    np.testing.assert_array_equal(restored(folder, 200, taken=taken), expected)
+    assert len(taken) == 2
 
 
 @pytest.mark.parametrize(("error", "flips"), [(MemoryError("none"), True), (ValueError(), False)])
