@@ -19,6 +19,7 @@ PACKAGES = {
     "preparation": (ROOT / "data/preparation", {"cloudkit", "trainkit"}),
     "prior_ablation": (ROOT / "experiments", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
     "benchmarks": (ROOT / "benchmarks", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
+    "examples": (ROOT / "examples", {"cloudkit", "thiefcloud"}),
 }
 # Rooms of thiefcloud, and the rooms that they do not import. The network imports none.
 ROOMS = {
@@ -27,7 +28,7 @@ ROOMS = {
     "data": {"inference", "training"},
 }
 FOLDERS = ["cloudkit", "trainkit", "SCPM", "ThiefCloud", "checkpoints", "data", "experiments"]
-FOLDERS += ["Figure", "benchmarks", "tests"]
+FOLDERS += ["Figure", "benchmarks", "examples", "tests"]
 
 
 def syntax_of(path: Path) -> Iterator[ast.AST]:
