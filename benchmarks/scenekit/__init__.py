@@ -1,0 +1,1 @@
+"""Cost of whole scenes, for benchmarks/scenes.py."""
