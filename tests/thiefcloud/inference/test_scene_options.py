@@ -1,0 +1,53 @@
+"""Programs with a scene's options write the bytes of predict.py."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from cloudkit.checkpoints import save_checkpoint
+from scpm import SCPM
+from tests.scripts.predicting import files, predict, scene
+from thiefcloud import SceneStatistics, ThiefCloud, Window, restore_window
+from thiefcloud.inference.scene_options import SceneOptions
+
+
+@pytest.mark.parametrize(("tile", "number"), [(32, 4), (64, 0)])
+def test_tiles_and_one_pass_are_those_of_predict(tmp_path: Path, tile: int, number: int) -> None:
+    weights, path, out = tmp_path / "w.pt", tmp_path / "a.tif", tmp_path / "here" / "a.tif"
+    torch.manual_seed(2)
+    untrained = ThiefCloud(SCPM())
+    save_checkpoint(weights, "thiefcloud", untrained.config, {"model": untrained.state_dict()})
+    scene(path, 4, photometric="minisblack")
+    bands = ("--bands", 4, 3, 2, "--tile", tile)
+    assert predict(weights, path, *bands, "--out", tmp_path / "expected") == 0
+
+    options = SceneOptions(
+        scene=path, out=out, checkpoint=weights, bands=(4, 3, 2), tile=tile, device="cpu"
+    )
+    model, taken = options.load(), list[Window]()
+
+    def work(statistics: SceneStatistics, tiles: list[Window]) -> Iterator[None]:
+        with options.open() as target:  # as another process does, without the run
+            for window in tiles:
+                target.write(window, *restore_window(model, target.source, statistics, window))
+                target.finish(window)
+                taken.append(window)
+                yield
+
+    options.restore(work)
+    assert out.read_bytes() == (tmp_path / "expected" / "a.tif").read_bytes()
+    assert files(out.parent) == ["a.tif"]
+    assert len(taken) == number
+
+
+@pytest.mark.parametrize(
+    ("out", "tile", "message"),
+    [("a.png", 512, "--out is a.png, expected a file"), ("a.tif", 8, "--tile is 8, expected at")],
+)
+def test_files_and_tiles_that_cannot_be_written_are_refused(
+    out: str, tile: int, message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SceneOptions(scene=Path("scene.tif"), out=Path(out), tile=tile)
