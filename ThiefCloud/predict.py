@@ -17,36 +17,23 @@ a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the ex
 """
 
 from contextlib import nullcontext
-from pathlib import Path
-from typing import Literal
-
-from tqdm import tqdm
 
 import thiefcloud
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder
-from cloudkit.imaging.formats import format_of, read_header
-from cloudkit.imaging.pictures import thickness_suffix
-from cloudkit.imaging.raster import open_image, reading
-from cloudkit.imaging.selection import select
-from cloudkit.imaging.writing import result_suffix
 from cloudkit.processes import join_processes
 from cloudkit.script.command_line import parser, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import peak_note
 from cloudkit.shares import writing_share
 from thiefcloud.inference.fast import require_inversion
-from thiefcloud.inference.jobs import is_there, plan_files, real
-from thiefcloud.inference.layers import LayerTarget
+from thiefcloud.inference.image_files import restore_image
+from thiefcloud.inference.jobs import plan_files, real
 from thiefcloud.inference.options import PredictOptions
-from thiefcloud.inference.planning import InOnePass, plan_scene, summary
-from thiefcloud.inference.provenance import Run
-from thiefcloud.inference.rasters import RasterSource, RasterTarget
+from thiefcloud.inference.planning import InOnePass, summary
+from thiefcloud.inference.provenance import run_of
 from thiefcloud.inference.released import path_of
-from thiefcloud.inference.scene_files import restore_file
 from thiefcloud.network.base import RemovalNetwork, Restorer
-
-Outcome = Literal["restored", "kept", "planned"] | InOnePass
 
 
 def main(options: PredictOptions) -> None:
@@ -65,8 +52,7 @@ def main(options: PredictOptions) -> None:
 
         if processes.is_main and (note := peak_note(path_of(options.checkpoint), options.peak)):
             print(note)
-        weights = path_of(options.weights)
-        run = Run.of(weights, options.changing, sees_thickness=model.sees_thickness)
+        run = run_of(model, path_of(options.weights), options.changing)
 
         # Restore. No process may write before all have planned, because plans depend on files.
         parts = {target.parent for _, target in jobs}
@@ -120,49 +106,6 @@ def require_parts(model: Restorer, options: PredictOptions) -> None:
             f"{options.weights} is a network without inversion, which has no gain; leave out "
             "--layer, or name other weights."
         )
-
-
-def restore_image(
-    model: Restorer, source: Path, target: Path, options: PredictOptions, run: Run
-) -> Outcome:
-    """Restore one image.
-
-    Raises:
-        UserError: the image cannot be used.
-    """
-    with reading(source):
-        suffix = result_suffix(format_of(read_header(source)))
-    target = target.with_suffix(".vrt" if options.layer else suffix)
-    thickness = target.with_stem(f"{target.stem}_thickness") if options.thickness else None
-    if is_there(target, options.beside) and not (options.overwrite or options.dry_run):
-        return "kept"
-
-    with open_image(source) as file:
-        # Plan. An interrupted run goes on with its own tiles.
-        selection = select(
-            file.properties, source, bands=options.bands, peak=options.peak, limits=options.scale
-        )
-        if thickness:
-            thickness = thickness.with_suffix(thickness_suffix(file.properties))
-        target_of = LayerTarget if options.layer else RasterTarget
-        results = target_of(target, RasterSource(file, selection), thickness, run)
-        tile = options.tile or results.earlier().get("tile")
-        plan = plan_scene(
-            model,
-            results.source,
-            tile=tile,
-            flips=options.flips,
-            fast=options.fast,
-            measure=options.dry_run,
-        )
-        if options.dry_run or not plan.is_whole:
-            tqdm.write(str(plan))
-        if options.dry_run:
-            return "planned"
-
-        # Restore.
-        restore_file(model, results, plan, flips=options.flips, cog=options.cog)
-        return InOnePass(plan.kind) if plan.is_whole else "restored"
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from typing import Any
 
 from cloudkit.imaging.properties import Properties
 from cloudkit.imaging.selection import Selection
+from thiefcloud.network.base import Restorer
 
 NAMESPACE = "THIEFCLOUD"  # domain of the tags; a file that was restored before has more than one
 
@@ -26,19 +27,23 @@ class Run:
     sees_thickness: bool = True
     """Flag for weights with a cloud prior."""
 
-    @classmethod
-    def of(
-        cls, weights: Path, options: tuple[str, ...] = (), *, sees_thickness: bool = True
-    ) -> "Run":
-        """Describe a run with a file of weights."""
-        with weights.open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(weights.name, checksum, options, sees_thickness)
-
     @property
     def identity(self) -> dict[str, Any]:
         """Values that distinguish this run's tiles from those of others, for JSON."""
         return {"weights": self.checksum, "options": list(self.options)}
+
+
+def run_of(model: Restorer, weights: Path, options: tuple[str, ...] = ()) -> Run:
+    """Describe a run.
+
+    Args:
+        model: the network.
+        weights: file that it was loaded from.
+        options: names of the options that change pixels.
+    """
+    with weights.open("rb") as file:
+        checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return Run(weights.name, checksum, options, model.sees_thickness)
 
 
 def with_provenance(

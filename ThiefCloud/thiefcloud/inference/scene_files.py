@@ -36,6 +36,7 @@ def restore_file(
     flips: bool = False,
     cog: bool = False,
     work: Work | None = None,
+    watch: Progress = lambda step, done, total: None,
 ) -> None:
     """Restore an image in one pass or by tiles, as it is planned.
 
@@ -49,6 +50,7 @@ def restore_file(
         cog: write a TIFF as a Cloud Optimized GeoTIFF.
         work: restores tiles and finishes them in the target's folder, such as on other machines.
             It computes no gain. Default: this process does. One pass is always its own.
+        watch: called after each tile, beside the bar in the terminal.
 
     Raises:
         UserError: a block of the scene cannot be read.
@@ -73,7 +75,7 @@ def restore_file(
         plan = replace(plan, tile=tile)
 
     assert isinstance(model, RemovalNetwork)  # others have no tiles
-    _restore_tiles(model, target, plan, cog=cog, work=work)
+    _restore_tiles(model, target, plan, cog=cog, work=work, watch=watch)
 
 
 def _restore_whole(
@@ -89,7 +91,13 @@ def _restore_whole(
 
 
 def _restore_tiles(
-    model: RemovalNetwork, target: RasterTarget, plan: ScenePlan, *, cog: bool, work: Work | None
+    model: RemovalNetwork,
+    target: RasterTarget,
+    plan: ScenePlan,
+    *,
+    cog: bool,
+    work: Work | None,
+    watch: Progress,
 ) -> None:
     """Restore a scene tile by tile, or the rest of one that another run has begun."""
     of_run = {} if target.run is None else target.run.identity
@@ -99,7 +107,7 @@ def _restore_tiles(
 
     try:
         if missing:
-            with _bar(plan.source.selection.path) as show:
+            with _bar(plan.source.selection.path, watch) as show:
                 statistics = _statistics(model, target, plan, show)
                 if work is None:
                     _restore_here(model, target, plan, statistics, missing, show)
@@ -176,8 +184,8 @@ def _statistics(
 
 
 @contextmanager
-def _bar(path: Path) -> Iterator[Progress]:
-    """Show a bar for each step of the work on a scene."""
+def _bar(path: Path, watch: Progress) -> Iterator[Progress]:
+    """Show a bar for each step of the work on a scene, and tell `watch` too."""
     bar: tqdm[Any]
     with progress_bar(unit="tile", leave=False) as bar:
 
@@ -185,5 +193,6 @@ def _bar(path: Path) -> Iterator[Progress]:
             bar.set_description(f"{path.name}, {step}", refresh=False)
             bar.total, bar.n = total, done
             bar.refresh()
+            watch(step, done, total)
 
         yield show

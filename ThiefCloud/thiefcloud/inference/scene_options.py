@@ -14,7 +14,7 @@ from cloudkit.processes import choose_device
 from cloudkit.script.peak import PeakOptions
 from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.inference.planning import ScenePlan
-from thiefcloud.inference.provenance import Run
+from thiefcloud.inference.provenance import Run, run_of
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.released import path_of
 from thiefcloud.inference.scene_files import Work, restore_file
@@ -69,6 +69,6 @@ class SceneOptions(PeakOptions):
         The file equals that of predict.py with the same tiles, which may go on with a run of this.
         """
         model = self.load()
-        run = Run.of(path_of(self.checkpoint), sees_thickness=model.sees_thickness)
+        run = run_of(model, path_of(self.checkpoint))
         with writing_to(self.out.parent), self.open(run) as target:
             restore_file(model, target, ScenePlan(target.source, self.tile), work=work)
