@@ -27,6 +27,7 @@ TEST_CD = ROOT / "SCPM" / "src" / "test_cd.py"
 TRAIN = ROOT / "ThiefCloud" / "train.py"
 TEST = ROOT / "ThiefCloud" / "test.py"
 PREDICT = ROOT / "ThiefCloud" / "predict.py"
+APP = ROOT / "ThiefCloud" / "app.py"
 EXPORT = ROOT / "ThiefCloud" / "export.py"
 ABLATION = ROOT / "experiments" / "ablation.py"
 

@@ -23,9 +23,11 @@ PACKAGES = {
 }
 # Rooms of thiefcloud, and the rooms that they do not import. The network imports none.
 ROOMS = {
-    "inference": {"training"},
-    "baselines": {"inference", "training", "data"},
-    "data": {"inference", "training"},
+    "page": {"training"},
+    "inference": {"training", "page"},
+    "training": {"page"},
+    "baselines": {"inference", "training", "data", "page"},
+    "data": {"inference", "training", "page"},
 }
 FOLDERS = ["cloudkit", "trainkit", "SCPM", "ThiefCloud", "checkpoints", "data", "experiments"]
 FOLDERS += ["Figure", "benchmarks", "examples", "tests"]

@@ -32,6 +32,17 @@ _XMP = "XML:com.adobe.xmp"
 _CHUNKS_AT = 33  # bytes: a PNG's signature and its first chunk
 
 
+def is_photo(image_format: str) -> bool:
+    """Return True for formats that Pillow opens here."""
+    return image_format in _OPENERS
+
+
+def read_photo_size(path: Path, image_format: str) -> tuple[int, int]:
+    """Read the height and width from the header."""
+    with _OPENERS[image_format](path) as opened:
+        return opened.height, opened.width
+
+
 def read_photo(path: Path, image_format: str) -> tuple[np.ndarray, bool, Attachments]:
     """Read the pixels (H, W, bands), upright, True if the last band is alpha, and the rest."""
     with _OPENERS[image_format](path) as opened:

@@ -12,9 +12,11 @@ import scpm.options
 import simulate
 import thiefcloud.inference.export_options
 import thiefcloud.inference.options
+import thiefcloud.page.options
 import thiefcloud.training.options
 from scpm import CloudOptions
 from tests.helpers import (
+    APP,
     EXPORT,
     EXTRACT,
     PREDICT,
@@ -37,6 +39,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TEST: thiefcloud.inference.options.TestOptions,
     EXPORT: thiefcloud.inference.export_options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,
+    APP: thiefcloud.page.options.PageOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 

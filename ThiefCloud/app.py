@@ -1,0 +1,74 @@
+"""Remove thin cloud from images in the browser, on a web page that only this machine can open.
+
+    python ThiefCloud/app.py
+    python ThiefCloud/app.py --port 8000 --checkpoint runs/rice1/best.pt --megapixels 200
+
+It needs pip install -e ".[demo]". Then open the address that it prints. The page takes PNG, JPEG
+and TIFF files, shows the image before and after, the thickness of the cloud, and windows at full
+resolution. The files that it offers equal those of predict.py with the same options. Nothing is
+fetched from other machines, or sent to them. Images are restored one after the other. All files are
+temporary: they are removed when the script ends, and at most six hours after a tab is closed.
+"""
+
+import importlib
+import os
+import signal
+import tempfile
+import threading
+from pathlib import Path
+
+import thiefcloud
+from cloudkit.errors import UserError
+from cloudkit.imaging.images import write_image
+from cloudkit.processes import choose_device
+from cloudkit.script.command_line import parser, run_script
+from thiefcloud.data.datasets import open_data
+from thiefcloud.data.options import DataOptions
+from thiefcloud.inference.provenance import run_of
+from thiefcloud.inference.released import path_of
+from thiefcloud.page.options import PageOptions
+
+
+def main(options: PageOptions) -> None:
+    """Load the network, write the examples, and serve the page until the user ends it."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are removed then, too
+    model = thiefcloud.load(options.checkpoint).to(choose_device(options.device))
+    run = run_of(model, path_of(options.checkpoint))
+    with tempfile.TemporaryDirectory(prefix="thiefcloud-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder  # uploads; read when gradio is imported
+        try:
+            actions = importlib.import_module("thiefcloud.page.actions")
+            layout = importlib.import_module("thiefcloud.page.layout")
+        except ImportError as error:
+            raise UserError(
+                f'gradio is needed and cannot be imported ({error}); run pip install -e ".[demo]".'
+            ) from error
+
+        examples = write_examples(Path(folder))
+        page = layout.build(actions.Actions(model, run, options, Path(folder), examples))
+        try:
+            address = layout.serve(page, options)
+        except OSError as error:
+            raise UserError(
+                f"port {options.port} cannot be used, maybe another program uses it; choose "
+                "another --port."
+            ) from error
+
+        print(f"open {address} in a browser; Ctrl+C ends the page", flush=True)
+        try:
+            threading.Event().wait()
+        finally:
+            page.close(verbose=False)
+
+
+def write_examples(folder: Path) -> tuple[Path, ...]:
+    """Write the test chips of data/sample under simulated clouds."""
+    paths = []
+    for scene in open_data(DataOptions()).test:
+        paths.append(folder / f"{scene.name}.png")
+        write_image(paths[-1], scene.cloudy)
+    return tuple(paths)
+
+
+if __name__ == "__main__":
+    run_script(main, parser(PageOptions, __doc__))

@@ -1,0 +1,1 @@
+"""Web page that removes cloud from images which a user uploads."""
