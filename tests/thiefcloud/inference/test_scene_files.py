@@ -122,11 +122,11 @@ def test_statistics_are_measured_in_smaller_tiles_if_memory_runs_out(
     expected = measure_scene(Blur(), source, tile=128)
     run = measuring._Measuring.run
 
-    def limited(self: Any, tile: int, most: int, **named: Any) -> object:
+    def limited(self: Any, tile: int, most: int, *others: Any) -> object:
         sides.append((tile, most))
         if tile > 128:
             raise RuntimeError("CUDA error: out of memory")
-        return run(self, tile, most, **named)
+        return run(self, tile, most, *others)
 
     monkeypatch.setattr(measuring._Measuring, "run", limited)
     found = measure_scene(Blur(), source)
