@@ -23,6 +23,7 @@ from tests.helpers import (
     write_pairs,
 )
 from tests.scripts.hostile import HOSTILE, assert_named, contents, write_hostile
+from thiefcloud.inference import scene_files
 
 
 @pytest.fixture
@@ -94,15 +95,15 @@ def test_an_image_too_large_for_memory_does_not_end_the_others(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_images(tmp_path / "in", ["1.png", "3.png"])
-    write_images(tmp_path / "in", ["2.png"], width=99)
+    write_images(tmp_path / "in", ["2.png"], width=50)
     restore = thiefcloud.restore_and_detect
 
     def limited(model: object, image: torch.Tensor, **options: bool) -> object:
-        if image.shape[-1] == 99:
+        if image.shape[-1] == 50:
             raise error
         return restore(model, image, **options)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(thiefcloud, "restore_and_detect", limited)
+    monkeypatch.setattr(scene_files, "restore_and_detect", limited)
     arguments = [tmp_path / "in", "--checkpoint", checkpoint, "--device", "cpu"]
     assert run_script(PREDICT, *arguments, "--out", tmp_path / "out") == 2
     assert_named(capsys.readouterr().err, ["2.png needs more memory than there is"])
@@ -116,7 +117,7 @@ def test_an_error_of_the_program_is_not_hidden(
         raise RuntimeError("mat1 and mat2 must have the same dtype")
 
     write_images(tmp_path, ["1.png"])
-    monkeypatch.setattr(thiefcloud, "restore_and_detect", wrong)
+    monkeypatch.setattr(scene_files, "restore_and_detect", wrong)
     arguments = [tmp_path / "1.png", "--checkpoint", checkpoint, "--device", "cpu"]
     with pytest.raises(RuntimeError, match="mat1"):
         run_script(PREDICT, *arguments, "--out", tmp_path / "out")

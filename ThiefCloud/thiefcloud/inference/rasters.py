@@ -1,5 +1,6 @@
 """Scenes in image files, read and written a window at a time."""
 
+import hashlib
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -31,6 +32,7 @@ from thiefcloud.inference.tile_files import TileFiles
 from thiefcloud.inference.tiles import Window, whole
 
 _IDENTITY = "scene.json"
+_LONGEST_NAME = 200  # bytes; systems allow 255, and a prefix and a suffix are added
 
 
 class RasterSource:
@@ -237,7 +239,10 @@ class RasterTarget:
 
 def unfinished(path: Path) -> Path:
     """Return the folder of the finished tiles of a scene that is not finished."""
-    return path.with_name(f".{path.name}.unfinished")
+    name = path.name
+    if len(name.encode()) > _LONGEST_NAME:
+        name = hashlib.sha256(name.encode()).hexdigest()
+    return path.with_name(f".{name}.unfinished")
 
 
 def _own(window: rasterio.windows.Window) -> Window:

@@ -16,8 +16,10 @@ from thiefcloud.inference.windows import restore_with_gain
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
-_LARGEST = 1024  # larger ones save little: the halo of 1024 pixels costs a third
-_LARGEST_FAST = 3072  # the same for the fast restoration, whose halo is wider
+_LARGEST = (
+    768  # scenes of any size then take less than 3 GB; larger ones would save a tenth of the time
+)
+_LARGEST_FAST = 2048  # the same for the fast restoration, whose halo is wider
 _PER_PIXEL = 1100  # bytes that a network takes
 _PER_PIXEL_FAST = 300  # the same without the network behind the inversion
 _FRACTION = 0.5  # of the free memory that is used

@@ -14,7 +14,7 @@ from tests.cloudkit.imaging import geotiffs
 from tests.cloudkit.imaging.test_metadata import PLACED
 from tests.cloudkit.imaging.test_streaming import differences
 from tests.helpers import write_images
-from thiefcloud.inference.rasters import RasterSource, RasterTarget
+from thiefcloud.inference.rasters import RasterSource, RasterTarget, unfinished
 from thiefcloud.inference.tiles import Window, whole
 
 HOLE = np.zeros((70, 30), bool)
@@ -123,3 +123,13 @@ def test_a_damaged_block_is_named(tmp_path: Path) -> None:
         source.read(Window(0, 0, 16, 30))
         with pytest.raises(ImageError, match=r"a\.tif cannot be read"):
             source.read(whole(source))
+
+
+def test_long_names_have_folders_for_their_tiles(tmp_path: Path) -> None:
+    folders = set()
+    for name in ("a.tif", f"{'long' * 60}.tif", f"{'long' * 60}.png", f"{'ü' * 120}.tif"):
+        folder = unfinished(tmp_path / name)
+        folder.mkdir()  # systems refuse names over 255 bytes
+        folders.add(folder)
+        assert folder.name.startswith(".")
+    assert len(folders) == 4

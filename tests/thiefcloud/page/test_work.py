@@ -163,7 +163,7 @@ def test_large_images_are_restored_by_tiles(
     tmp_path: Path, model: ThiefCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planning, "WHOLE", 1000)
-    monkeypatch.setattr(planning, "LARGEST", 32)
+    monkeypatch.setattr(planning, "largest_tile", lambda *, fast: 32)
     work = take(scene(tmp_path / "a.tif"), tmp_path, megapixels=1)
     _, steps = restored(model, work, peak="10000")
     assert steps.count("restoring") == 2
