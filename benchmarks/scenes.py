@@ -34,7 +34,7 @@ class ScenesOptions:
 
     sides: tuple[int, ...] = (2000, 5000, 10000)
     """Rows and columns of the scenes in pixels."""
-    tile: int = 768
+    tile: int = 640
     """Side of the tiles in pixels."""
     most: int | None = None
     """Number of tiles that the network restores, spread evenly. The others are written as they were

@@ -16,9 +16,7 @@ from thiefcloud.inference.windows import restore_with_gain
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
-_LARGEST = (
-    768  # scenes of any size then take less than 3 GB; larger ones would save a tenth of the time
-)
+_LARGEST = 640  # scenes of any size then take less than 3 GB; larger ones save a fifth of the time
 _LARGEST_FAST = 2048  # the same for the fast restoration, whose halo is wider
 _PER_PIXEL = 1100  # bytes that a network takes
 _PER_PIXEL_FAST = 300  # the same without the network behind the inversion

@@ -140,7 +140,7 @@ def test_other_bands_need_their_wavelengths() -> None:
 def test_drawing_on_the_cpu_gives_fixed_clouds(clear: Tensor) -> None:
     """If these numbers change, recorded validation scores are no longer comparable."""
     thickness = simulate_clouds(clear[:3], [0, 1, 2], draw_on="cpu").thickness
-    expected = torch.tensor([0.1296, 0.2968, 0.2964])
+    expected = torch.tensor([0.1298, 0.2958, 0.2942])
     torch.testing.assert_close(thickness.mean((1, 2, 3)), expected, rtol=0, atol=1e-4)
 
 

@@ -50,10 +50,10 @@ class CloudOptions:
     """Strength of the finer changes of thickness within the cloud."""
     scale: Range = (16.0, 1024.0)
     """Largest scale of the cloud's shapes, in pixels."""
-    slope: Range = (1.7, 4.2)
+    slope: Range = (2.0, 4.2)
     """Exponent with which the power spectrum falls with the wavenumber. Larger values give smoother
     clouds."""
-    smoothing: Range = (0.5, 6.0)
+    smoothing: Range = (1.0, 6.0)
     """Scale in pixels below which a cloud has no structure."""
     elongation: Range = (1.0, 4.0)
     """Ratio of length to width of the shapes. High values make the streaks of cirrus."""
