@@ -24,6 +24,7 @@ WHOLE = 4_000_000  # pixels of an image that is restored in one pass, if memory 
 _MEASURED = 16 * 640**2  # pixels, at most, on which statistics are measured
 _PROBE = 256  # pixels, side of the image that speed is measured on
 _BASE = 0.7e9  # bytes of the program without an image
+_STORED, _STORES = 20, 1e9  # bytes for each pixel of a scene by tiles in caches, and at most
 _KINDS = 3  # of images, that a summary describes
 
 
@@ -53,10 +54,11 @@ class ScenePlan:
     @property
     def memory(self) -> float:
         """Expected memory in bytes."""
-        pixels = self.source.height * self.source.width
+        pixels, stores = self.source.height * self.source.width, 0.0
         if not self.is_whole:
+            stores = min(_STORES, _STORED * pixels)
             pixels = max(self.computed)
-        return _BASE + bytes_per_pixel(fast=self.fast) * pixels
+        return _BASE + stores + bytes_per_pixel(fast=self.fast) * pixels
 
     @property
     def computed(self) -> list[int]:
