@@ -26,7 +26,7 @@ from thiefcloud.data.datasets import open_data
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.provenance import run_of
 from thiefcloud.inference.released import path_of
-from thiefcloud.page.options import PageOptions
+from webpage.options import PageOptions
 
 
 def main(options: PageOptions) -> None:
@@ -37,8 +37,8 @@ def main(options: PageOptions) -> None:
     with tempfile.TemporaryDirectory(prefix="thiefcloud-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads; read when gradio is imported
         try:
-            actions = importlib.import_module("thiefcloud.page.actions")
-            layout = importlib.import_module("thiefcloud.page.layout")
+            actions = importlib.import_module("webpage.actions")
+            layout = importlib.import_module("webpage.layout")
         except ImportError as error:
             raise UserError(
                 f'gradio is needed and cannot be imported ({error}); run pip install -e ".[demo]".'

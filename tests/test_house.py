@@ -20,10 +20,10 @@ PACKAGES = {
     "prior_ablation": (ROOT / "experiments", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
     "benchmarks": (ROOT / "benchmarks", {"cloudkit", "trainkit", "scpm", "thiefcloud"}),
     "examples": (ROOT / "examples", {"cloudkit", "thiefcloud"}),
+    "webpage": (ROOT / "ThiefCloud/webpage", {"cloudkit", "scpm", "thiefcloud"}),
 }
 # Rooms of thiefcloud, and the rooms that they do not import. The network imports none.
 ROOMS = {
-    "page": {"training"},
     "inference": {"training", "page"},
     "training": {"page"},
     "baselines": {"inference", "training", "data", "page"},

@@ -10,7 +10,7 @@ class Seconds(NamedTuple):
     """Time of a part."""
 
     cpu: float = 0.0
-    """Of all threads of this process."""
+    """Time of all threads of this process."""
     wall: float = 0.0
 
 

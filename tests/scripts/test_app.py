@@ -291,7 +291,7 @@ def test_gradio_is_missing(
 ) -> None:
     monkeypatch.setitem(sys.modules, "gradio", None)
     for name in ("actions", "layout"):
-        monkeypatch.delitem(sys.modules, f"thiefcloud.page.{name}", raising=False)
+        monkeypatch.delitem(sys.modules, f"webpage.{name}", raising=False)
     assert run_script(APP, "--checkpoint", checkpoint) == 2
     assert_one_error(capsys.readouterr().err, "gradio", 'pip install -e ".[demo]"')
 

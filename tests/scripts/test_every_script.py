@@ -12,8 +12,8 @@ import scpm.options
 import simulate
 import thiefcloud.inference.export_options
 import thiefcloud.inference.options
-import thiefcloud.page.options
 import thiefcloud.training.options
+import webpage.options
 from scpm import CloudOptions
 from tests.helpers import (
     APP,
@@ -39,7 +39,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TEST: thiefcloud.inference.options.TestOptions,
     EXPORT: thiefcloud.inference.export_options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,
-    APP: thiefcloud.page.options.PageOptions,
+    APP: webpage.options.PageOptions,
 }
 each_script = pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 

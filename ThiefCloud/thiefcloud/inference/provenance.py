@@ -16,7 +16,7 @@ NAMESPACE = "THIEFCLOUD"  # domain of the tags; a file that was restored before 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run computes with: all that its results depend on but the image."""
+    """Weights and options of a run: all that its results depend on but the image."""
 
     weights: str
     """Name of the file of weights."""

@@ -13,8 +13,8 @@ from cloudkit.errors import describe_error
 from cloudkit.script.each_image import LeftOut, attempt
 from thiefcloud.inference.provenance import Run
 from thiefcloud.network.base import Restorer
-from thiefcloud.page.options import PageOptions, Work, predict_options
-from thiefcloud.page.work import Finished, View, describe, look, restore, take
+from webpage.options import PageOptions, Work, predict_options
+from webpage.work import Finished, View, describe, look, restore, take
 
 Result = TypeVar("Result")
 

@@ -21,8 +21,8 @@ from thiefcloud.inference.options import PredictOptions
 from thiefcloud.inference.provenance import Run
 from thiefcloud.inference.rasters import RasterSource
 from thiefcloud.network.base import Restorer
-from thiefcloud.page.options import Work
-from thiefcloud.page.views import (
+from webpage.options import Work
+from webpage.views import (
     Limits,
     marked,
     overview,

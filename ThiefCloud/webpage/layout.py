@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from thiefcloud.page.actions import MAP, NO_IMAGE, Actions
-from thiefcloud.page.options import PageOptions, Work
+from webpage.actions import MAP, NO_IMAGE, Actions
+from webpage.options import PageOptions, Work
 
 _INTRODUCTION = """# Remove thin cloud from satellite images
 

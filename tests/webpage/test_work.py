@@ -15,8 +15,8 @@ from tests.helpers import noise
 from thiefcloud import ThiefCloud
 from thiefcloud.inference import planning
 from thiefcloud.inference.provenance import Run
-from thiefcloud.page.options import PageOptions, Work, predict_options
-from thiefcloud.page.work import Finished, describe, look, restore, take
+from webpage.options import PageOptions, Work, predict_options
+from webpage.work import Finished, describe, look, restore, take
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from tests.helpers import random_pixels
 from thiefcloud.inference.image_files import open_scene
 from thiefcloud.inference.options import PredictOptions
 from thiefcloud.inference.tiles import Window
-from thiefcloud.page import views
+from webpage import views
 
 
 def options_of(path: Path, **options: Any) -> PredictOptions:
