@@ -176,11 +176,9 @@ def _statistics(
 ) -> SceneStatistics:
     """Return the statistics of a scene: those of the earlier run, or measured ones."""
     path = target.folder / _STATISTICS
-    if path.exists():
-        return SceneStatistics.load(path)
-    statistics = measure_scene(model, plan.source, fast=plan.fast, progress=progress)
-    statistics.save(path)
-    return statistics
+    if not path.exists():
+        measure_scene(model, plan.source, fast=plan.fast, progress=progress).save(path)
+    return SceneStatistics.load(path)  # at once too: other places in memory may round otherwise
 
 
 @contextmanager
