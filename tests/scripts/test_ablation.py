@@ -4,15 +4,10 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from cloudkit.folders import FolderInUseError, FolderLock
 from tests.helpers import (
     ABLATION,
     Killed,
@@ -20,24 +15,16 @@ from tests.helpers import (
     assert_same_state,
     break_at,
     run_script,
-    write_pairs,
 )
+from tests.scripts.ablating import ARMS, Arguments, six_pairs
 from tests.scripts.conftest import history
 from trainkit.data.splits import read_names
 from trainkit.training.trainer import Trainer
 
-ARMS = ("untrained-frozen", "trained-then-tunable")
-RECIPE = ["--folds", 2, "--preset", "quick", "--crop", 8, "--batch", 2, "--epochs", 2]
-RECIPE += ["--epochs-inversion", 1, "--even-steps", 2, "--validate-every", 1, "--device", "cpu"]
-RECIPE += ["--lr", 1e-4]  # small, so that tuning gains
-Arguments = list[object]
-
 
 @pytest.fixture(scope="module")
 def given(prior: Path, tmp_path_factory: pytest.TempPathFactory) -> Arguments:
-    """A command line: six pairs, each in a block of its own."""
-    root = write_pairs(tmp_path_factory.mktemp("pairs"), 6)
-    return ["--dataset", "folder", "--root", root, "--priors", prior, "--arms", *ARMS, *RECIPE]
+    return six_pairs(tmp_path_factory.mktemp("pairs"), prior)
 
 
 @pytest.fixture(scope="module")
@@ -140,16 +127,6 @@ def test_runs_at_a_time_give_the_same(
         last = Path("fold-1", arm, "last.pt")
         assert_same_state(copy / last, finished / last)
     assert (copy / "ablation.json").read_text() == (finished / "ablation.json").read_text()
-
-
-def test_a_failing_run_of_several_names_its_log(
-    given: Arguments, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-) -> None:
-    out = tmp_path / "out"
-    assert run_script(ABLATION, *given, "--crop", 64, "--out", out, "--jobs", 2) == 2
-    log = re.search(r"Its output is in (.*\.log)", capfd.readouterr().err)
-    assert log is not None
-    assert "smaller than the crop of 64" in Path(log[1]).read_text()
 
 
 @pytest.mark.parametrize(
@@ -279,35 +256,3 @@ def test_a_failing_training_stops_it_and_says_so(
     message = "train.py stopped with the error above; correct it and start the same command again"
     assert message in shown
     assert "Traceback" not in shown
-
-
-def test_a_kill_ends_the_runs_at_a_time(given: Arguments, tmp_path: Path) -> None:
-    out = tmp_path / "out"
-    arguments = [*given, "--out", out, "--jobs", 2, "--epochs", 10000]
-    ablation = subprocess.Popen([sys.executable, ABLATION, *map(str, arguments)])
-    folders = [out / "fold-1" / arm for arm in ARMS]
-    wait_until(lambda: all((folder / "last.pt").exists() for folder in folders))
-    for folder in folders:
-        with pytest.raises(FolderInUseError):
-            FolderLock(folder, "ablation").require_free()
-
-    ablation.kill()
-    ablation.wait()
-    wait_until(lambda: all(map(is_free, folders)))
-
-
-def is_free(folder: Path) -> bool:
-    """Return whether no process works on a run."""
-    try:
-        FolderLock(folder, "ablation").require_free()
-    except FolderInUseError:
-        return False
-    return True
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    """Wait for a condition, at most two minutes."""
-    end = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""What the thickness map calls clear stays as it was."""
+"""Clear ground, by the thickness map, stays as it was."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""What made a restored file stands in tags of its own."""
+"""Tags of their own say how a restored file was made."""
 
 from pathlib import Path
 
