@@ -66,13 +66,14 @@ def bands_of(raster: Raster, path: Path, bands: int) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
+def to_unit(pixels: Tensor, *, peak: float | None = None, part: bool = False) -> Tensor:
     """Convert stored pixels to float32 in [0, 1].
 
     Args:
         pixels: integers or floating, any shape.
         peak: stored value that becomes 1; larger values are clamped. Default: the largest value of
             an integer type, 1.0 for floats.
+        part: the pixels are a part of an image, and may all be far below its peak.
 
     Raises:
         ValueError: floats are not a number, or are outside [0, 1] without a peak.
@@ -84,7 +85,9 @@ def to_unit(pixels: Tensor, *, peak: float | None = None) -> Tensor:
             "first."
         )
     if peak is not None:
-        _require_peak_in_reach(pixels, peak)
+        _require_held(pixels, peak)
+        if floating and not part and pixels.numel():
+            require_reach(float(pixels.max()), pixels.dtype, peak)
         return (pixels.to(torch.float32) / peak).clamp_(0, 1)
     if not floating:
         return (pixels.to(torch.float32) / torch.iinfo(pixels.dtype).max).clamp_min_(0)
@@ -109,20 +112,30 @@ def _advice_for(low: float, high: float) -> str:
     return "name the value of white by --peak"
 
 
-def _require_peak_in_reach(pixels: Tensor, peak: float) -> None:
-    """Raise ValueError for pixels that a peak would only make black."""
-    if not pixels.dtype.is_floating_point:
-        if torch.iinfo(pixels.dtype).max < peak:
-            kind = str(pixels.dtype).removeprefix("torch.")
-            raise ValueError(
-                f"it holds {kind}, whose largest value is below the peak of {peak:g}; "
-                "leave --peak out."
-            )
-        return
-    if peak >= _FAR_ABOVE_UNIT and 0 < float(pixels.max()) <= 1:
+def _require_held(pixels: Tensor, peak: float) -> None:
+    """Raise ValueError for integers that cannot reach a peak."""
+    if not pixels.dtype.is_floating_point and torch.iinfo(pixels.dtype).max < peak:
+        kind = str(pixels.dtype).removeprefix("torch.")
         raise ValueError(
-            f"its floats reach only {float(pixels.max()):g}, as images in [0, 1] do, far below the "
-            f"peak of {peak:g}; leave --peak out."
+            f"it holds {kind}, whose largest value is below the peak of {peak:g}; leave --peak out."
+        )
+
+
+def require_reach(
+    highest: float, dtype: torch.dtype, peak: float, advice: str = "leave --peak out"
+) -> None:
+    """Raise ValueError for an image of floats that a peak would only make black.
+
+    Args:
+        highest: largest value of the whole image, or its mean.
+        dtype: type of its pixels.
+        peak: stored value that becomes 1.
+        advice: what a user can do.
+    """
+    if dtype.is_floating_point and peak >= _FAR_ABOVE_UNIT and 0 < highest <= 1:
+        raise ValueError(
+            f"its floats reach only {highest:g}, as images in [0, 1] do, far below the peak of "
+            f"{peak:g}; {advice}."
         )
 
 

@@ -53,7 +53,7 @@ def picture_of(raster: Raster, selection: Selection) -> Picture:
         ImageError: values do not fit the scale.
     """
     valid = torch.from_numpy(selection.valid(raster))
-    image = torch.where(valid, selection.to_unit(raster, hint=True), 0)
+    image = torch.where(valid, selection.to_unit(raster, whole=True), 0)
     return Picture(image, valid, raster, selection)
 
 

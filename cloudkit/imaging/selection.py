@@ -10,7 +10,7 @@ from rasterio.enums import ColorInterp
 from torch import Tensor
 
 from cloudkit.imaging.formats import ImageError
-from cloudkit.imaging.images import bands_of, hint_at_peak, to_unit
+from cloudkit.imaging.images import bands_of, hint_at_peak, require_reach, to_unit
 from cloudkit.imaging.properties import NODATA_COLOUR, Properties
 from cloudkit.imaging.raster import Raster
 from cloudkit.imaging.scaling import Scaling, find_scaling
@@ -48,37 +48,60 @@ class Selection:
         valid = self.of(raster).has_data
         return valid if raster.alpha is None else valid & (raster.alpha > 0)
 
-    def to_unit(self, raster: Raster, *, hint: bool = False) -> Tensor:
+    def to_unit(self, raster: Raster, *, whole: bool = False) -> Tensor:
         """Convert a raster to what a network sees: (3, H, W), float32 in [0, 1].
 
         Pixels without data become 0.
 
         Args:
             raster: what was read, the whole or a window.
-            hint: say if the values are so low that a scale is probably missing.
+            whole: this is the whole image. Check that its values are not so low that another scale
+                must be meant, or say so if that is only probable.
 
         Raises:
             ImageError: values do not fit the scale.
         """
         chosen, scaling = self.of(raster), self.scaling
         if not scaling.starts_at_zero:
-            if np.isinf(chosen.pixels).any():
+            if np.isinf(chosen.pixels[chosen.has_data]).any():
                 raise ImageError(
                     f"{self.path}: some pixels are infinite, expected finite values; replace them "
                     "first."
                 )
-            unit = scaling.to_unit(chosen.pixels)
-            unit[~chosen.has_data] = 0
-            unit = np.repeat(unit, _NETWORK, axis=-1) if self.is_gray else unit
-            return torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))
+            scaled = scaling.to_unit(chosen.pixels)
+            scaled[~chosen.has_data] = 0
+            scaled = np.repeat(scaled, _NETWORK, axis=-1) if self.is_gray else scaled
+            return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
 
         pixels = torch.from_numpy(bands_of(chosen, self.path, _NETWORK))
-        if hint and not scaling.is_found and pixels.dtype in (torch.uint16, torch.int16):
+        if whole and not scaling.is_found and pixels.dtype in (torch.uint16, torch.int16):
             hint_at_peak(self.path, pixels, scaling.high[0])
         floating = pixels.dtype.is_floating_point
         peak = None if floating and not scaling.is_found else scaling.high[0]
         try:
-            return to_unit(pixels, peak=peak)
+            unit = to_unit(pixels, peak=peak, part=True)
+        except ValueError as error:
+            raise ImageError(f"{self.path}: {error}") from error
+        if whole:
+            self.require_reach(float(unit.max()))
+        return unit
+
+    def require_reach(self, brightest: float) -> None:
+        """Check that an image of floats is not far darker than its scale.
+
+        Args:
+            brightest: largest value of the whole image in [0, 1], or its mean.
+
+        Raises:
+            ImageError: another scale must be meant.
+        """
+        scaling = self.scaling
+        dtype = getattr(torch, self.properties.dtype)
+        advice = f"leave {scaling.reason} out"
+        if not scaling.reason.startswith("--"):
+            advice = f"that is {scaling.reason} in the file, so give --peak 1 for such floats"
+        try:
+            require_reach(brightest * scaling.high[0], dtype, scaling.high[0], advice)
         except ValueError as error:
             raise ImageError(f"{self.path}: {error}") from error
 

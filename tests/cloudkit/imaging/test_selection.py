@@ -183,3 +183,35 @@ def test_infinite_values_are_refused_at_any_scale(tmp_path: Path) -> None:
     for limits in ((0, 1), (-0.1, 1)):
         with pytest.raises(ImageError, match="infinite"):
             selected(tmp_path / "a.tif", limits=limits).to_unit(read_raster(tmp_path / "a.tif"))
+
+
+def test_infinity_may_mean_no_data(tmp_path: Path) -> None:
+    pixels = geotiffs.ramp("float32", 3, 0, 1)
+    pixels[0, 0] = np.inf
+    geotiffs.write(tmp_path / "a.tif", pixels, nodata=np.inf)
+    for options in ({"limits": (0.1, 1.1)}, {"peak": 1.0}):
+        unit = selected(tmp_path / "a.tif", **options).to_unit(read_raster(tmp_path / "a.tif"))
+        assert (unit[:, 0, 0] == 0).all()
+        assert unit.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "tags", "advice"),
+    [
+        ({"peak": 10000.0}, {}, "leave --peak out"),
+        ({"limits": (0.0, 10000.0)}, {}, "leave --scale out"),
+        ({}, {"QUANTIFICATION_VALUE": "10000"}, "Sentinel-2's quantification in the file, so give"),
+    ],
+)
+def test_floats_far_below_their_scale(
+    tmp_path: Path, options: dict[str, Any], tags: dict[str, str], advice: str
+) -> None:
+    """A whole image of [0, 1] is refused; a dark window of a bright image is not."""
+    geotiffs.write(tmp_path / "a.tif", geotiffs.ramp("float32", 3, 0, 1), tags={"": tags})
+    selection, raster = selected(tmp_path / "a.tif", **options), read_raster(tmp_path / "a.tif")
+    with pytest.raises(
+        ImageError, match=f"its floats reach only 0.998.*, .* the peak of 10000; .*{advice}"
+    ):
+        selection.to_unit(raster, whole=True)
+    assert selection.to_unit(raster).max() == pytest.approx(1e-4, rel=0.01)
+    selection.require_reach(0.4)
