@@ -24,13 +24,24 @@ _OUT_OF_MEMORY = re.compile(
 )
 _UNKNOWN = 4 * 2**30  # bytes: taken for free on systems that do not tell
 _AVAILABLE = re.compile(r"^MemAvailable:\s+(\d+) kB", re.MULTILINE)
-# Files with limit and use of a container's memory, of both versions of cgroups.
+# Files with limit, use and parts of a container's memory, of both versions of cgroups.
 _CGROUPS = (
-    ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+    (
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory.current",
+        "/sys/fs/cgroup/memory.stat",
+    ),
     (
         "/sys/fs/cgroup/memory/memory.limit_in_bytes",
         "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        "/sys/fs/cgroup/memory/memory.stat",
     ),
+)
+# Cached files that may be forgotten. The first name is that of the first version of cgroups, whose
+# other one does not count containers within.
+_CACHE = (
+    re.compile(r"^total_inactive_file (\d+)", re.MULTILINE),
+    re.compile(r"^inactive_file (\d+)", re.MULTILINE),
 )
 _GLIBC_DEFAULT = (2**25, 2**26)  # the most that glibc's own adaptation reaches
 
@@ -90,11 +101,19 @@ def available_memory(device: torch.device) -> int:
     found = _AVAILABLE.search(_text("/proc/meminfo"))
     if found:
         amounts.append(int(found[1]) * 1024)
-    for limit, used in _CGROUPS:
+    for limit, used, parts in _CGROUPS:
         if _text(limit).strip().isdigit() and _text(used).strip().isdigit():
-            amounts.append(int(_text(limit)) - int(_text(used)))
+            amounts.append(int(_text(limit)) - int(_text(used)) + _cached(_text(parts)))
     amounts += _left_of_address_space()
     return max(0, min(amounts, default=_UNKNOWN))
+
+
+def _cached(parts: str) -> int:
+    """Return the bytes of cached files that the system forgets if memory is needed."""
+    for pattern in _CACHE:
+        if found := pattern.search(parts):
+            return int(found[1])
+    return 0
 
 
 def _left_of_address_space() -> list[int]:

@@ -76,6 +76,22 @@ def test_send_copies_the_values() -> None:
     [
         ({"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    2000 kB\n"}, 2000 * 1024),
         ({"/sys/fs/cgroup/memory.max": "900\n", "/sys/fs/cgroup/memory.current": "400\n"}, 500),
+        (
+            {
+                "/sys/fs/cgroup/memory.max": "900\n",
+                "/sys/fs/cgroup/memory.current": "400\n",
+                "/sys/fs/cgroup/memory.stat": "anon 100\nfile 300\ninactive_file 200\n",
+            },
+            700,
+        ),
+        (
+            {
+                "/sys/fs/cgroup/memory/memory.limit_in_bytes": "900\n",
+                "/sys/fs/cgroup/memory/memory.usage_in_bytes": "400\n",
+                "/sys/fs/cgroup/memory/memory.stat": "inactive_file 0\ntotal_inactive_file 50\n",
+            },
+            550,
+        ),
         ({"/sys/fs/cgroup/memory.max": "max\n", "/sys/fs/cgroup/memory.current": "4\n"}, 2**32),
         ({}, 2**32),
     ],
