@@ -20,7 +20,8 @@ class IntegerSource(ArraySource):
         size: as for `ArraySource`.
 
     Raises:
-        UserError: the array holds no integers, or not the bands red, green and blue.
+        UserError: the array holds no integers, or not the bands red, green and blue, or its type
+            cannot hold the peak.
     """
 
     def __init__(
@@ -35,6 +36,12 @@ class IntegerSource(ArraySource):
             raise UserError(
                 f"the array holds {array.dtype} of shape {tuple(array.shape)}, expected integers "
                 "of shape (3, rows, columns); choose red, green and blue, and scale floats."
+            )
+        largest = np.iinfo(array.dtype).max
+        if peak > largest:
+            raise UserError(
+                f"the array holds {array.dtype}, whose largest value {largest} is below the "
+                f"peak of {peak:g}; name the value that means white by --peak."
             )
         super().__init__(array, peak, at=at, size=size)
 

@@ -33,3 +33,11 @@ def test_values_that_do_not_change_keep_theirs_and_none_means_no_data() -> None:
 def test_other_arrays_are_refused(array: np.ndarray) -> None:
     with pytest.raises(UserError, match=r"expected integers of shape \(3, rows, columns\)"):
         IntegerSource(array, 255)
+
+
+def test_a_peak_that_the_type_cannot_hold_is_refused() -> None:
+    """Restored values would wrap around."""
+    array = np.full((3, 4, 4), 100, np.uint8)
+    IntegerSource(array, 255)
+    with pytest.raises(UserError, match="uint8, whose largest value 255 is below the peak of 1000"):
+        IntegerSource(array, 1000)
