@@ -62,7 +62,8 @@ class Actions:
         if work is None:
             return [NO_IMAGE, *[gr.skip()] * 10]
         done = tried(lambda: self._restored(work, bands, peak, progress), work.source)
-        if not work.folder.exists():  # another image was chosen meanwhile
+        if not work.source.exists():  # another image was chosen meanwhile
+            work.discard()  # results that were written since
             return [gr.skip()] * 11
         if isinstance(done, str):
             hidden = [gr.Column(visible=False), *[gr.skip()] * 7, gr.Row(visible=False)]
