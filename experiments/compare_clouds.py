@@ -94,21 +94,26 @@ def is_cloudy(row: Row) -> bool:
     return 1 - row["clear"] >= _FEWEST
 
 
-def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float]]:
-    """Return mean and standard deviation of each statistic over the images that show it."""
-    summary = {}
+def summarize(rows: Sequence[Row]) -> dict[str, dict[str, float] | None]:
+    """Return mean and standard deviation of each statistic over the images that show it.
+
+    Returns:
+        None for those that no image shows.
+    """
+    summary: dict[str, dict[str, float] | None] = {}
     for name in STATISTICS:
         values = torch.tensor([row[name] for row in rows if math.isfinite(row[name])])
         deviation = float(values.std()) if len(values) > 1 else 0.0
-        summary[name] = {"mean": float(values.mean()), "deviation": deviation}
+        found = {"mean": float(values.mean()), "deviation": deviation}
+        summary[name] = found if len(values) else None
     return summary
 
 
 def describe(rows: Sequence[Row], name: str) -> str:
     """Return a cell of the table."""
-    if not rows:
-        return "-"
     entry = summarize(rows)[name]
+    if entry is None:
+        return "-"
     return f"{entry['mean']:.3f} ± {entry['deviation']:.3f}"
 
 

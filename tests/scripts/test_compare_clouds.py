@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,20 @@ def test_the_script_compares_both_kinds(tmp_path: Path, capsys: pytest.CaptureFi
     assert found["real"]["brightness"]["mean"] == pytest.approx(0.9, abs=0.06)
     assert found["options"]["clouds"]["even_fraction"] == 1
     assert set(found["real"]) == set(found["simulated"])
+
+
+def test_pairs_without_cloud_are_reported_as_such(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(3):
+        for part in ("clear", "cloudy"):
+            write_image(tmp_path / "set" / part / f"{number}.png", ground(number, 64))
+    out = tmp_path / "out.json"
+    thin = ("--clouds.opacity", 0, 0)
+    assert run_script(SCRIPT, "--root", tmp_path / "set", "--out", out, *thin) == 0
+    assert re.search(r"\| brightness +\| - +\| - +\|", capsys.readouterr().out)
+    found = json.loads(out.read_text(encoding="utf-8"))
+    assert found["real"]["brightness"] is None
 
 
 def test_clear_images_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
