@@ -12,10 +12,12 @@ import pytest
 import rasterio
 import tifffile
 
+from cloudkit.imaging.formats import ImageError
 from cloudkit.imaging.images import write_image
 from tests.cloudkit.imaging import geotiffs
-from tests.helpers import PREDICT, Killed, break_at, noise
+from tests.helpers import PREDICT, Killed, break_at, noise, squeezed
 from tests.scripts.predicting import differences, files, predict, scene
+from thiefcloud.inference import planning
 from thiefcloud.inference.rasters import RasterTarget
 from thiefcloud.inference.tiles import Window
 
@@ -72,6 +74,88 @@ def test_an_unfinished_full_restoration_is_not_finished_fast(
             predict(inverting, *arguments, tmp_path / "out")
     assert predict(inverting, *arguments, tmp_path / "out", "--fast") == 0
     results = [(tmp_path / out / "a.tif").read_bytes() for out in ("fast", "out")]
+    assert results[0] == results[1]
+
+
+def test_tiles_of_another_kind_of_run_do_not_set_the_size(
+    tmp_path: Path,
+    inverting: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    scene(tmp_path / "a.tif", photometric="minisblack")
+    monkeypatch.setattr(planning, "WHOLE", 100)
+    monkeypatch.setattr(planning, "largest_tile", lambda *, fast: 48 if fast else 32)
+    arguments = (tmp_path / "a.tif", "--bands", 4, 3, 2, "--out", tmp_path / "out")
+    with monkeypatch.context() as patch:
+        break_at(patch, RasterTarget, "finish", 1)
+        with pytest.raises(Killed):
+            predict(inverting, *arguments, "--fast")
+    assert "tiles of 48 pixels" in capsys.readouterr().out
+
+    assert predict(inverting, *arguments) == 0
+    shown = capsys.readouterr().out
+    assert "tiles of 32 pixels" in shown
+    assert "tiles of 48 pixels" not in shown
+
+
+def test_a_dark_part_of_a_scene_of_floats(tmp_path: Path, checkpoint: Path) -> None:
+    pixels = geotiffs.ramp("float32", 3, 50, 8050, height=90)
+    pixels[-40:] = 0.4
+    geotiffs.write(tmp_path / "a.tif", pixels)
+    arguments = (tmp_path / "a.tif", "--peak", 10000, "--out")
+    assert predict(checkpoint, *arguments, tmp_path / "whole") == 0
+    assert predict(checkpoint, *arguments, tmp_path / "tiles", "--tile", 32) == 0
+    whole, tiles = (geotiffs.stored(tmp_path / out / "a.tif") for out in ("whole", "tiles"))
+    np.testing.assert_allclose(tiles, whole, rtol=0, atol=0.2)
+
+
+@pytest.mark.parametrize("tile", [32, 96])
+def test_floats_far_below_the_peak_are_refused_in_tiles_too(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], tile: int
+) -> None:
+    geotiffs.write(tmp_path / "a.tif", geotiffs.ramp("float32", 3, 0, 1, height=90))
+    arguments = (tmp_path / "a.tif", "--peak", 10000, "--tile", tile, "--out", tmp_path / "out")
+    assert predict(checkpoint, *arguments) == 2
+    assert "far below the peak of 10000; leave --peak out" in squeezed(capsys.readouterr().err)
+    assert not (tmp_path / "out" / "a.tif").exists()
+
+
+def test_an_unreadable_block_loses_no_finished_tile(
+    tmp_path: Path,
+    checkpoint: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A disk of the network may fail for a while."""
+    scene(tmp_path / "a.tif", photometric="minisblack")
+    arguments = (tmp_path / "a.tif", "--bands", 4, 3, 2, "--tile", 32, "--out")
+    assert predict(checkpoint, *arguments, tmp_path / "unbroken") == 0
+    finish = RasterTarget.finish
+    with monkeypatch.context() as patch:
+        tiles: list[Window] = []
+
+        def failing(target: RasterTarget, tile: Window) -> None:
+            if len(tiles) == 2:
+                raise ImageError("a.tif cannot be read")
+            finish(target, tile)
+            tiles.append(tile)
+
+        patch.setattr(RasterTarget, "finish", failing)
+        assert predict(checkpoint, *arguments, tmp_path / "out") == 2
+    assert "a.tif cannot be read" in capsys.readouterr().err
+
+    finished: list[Window] = []
+
+    def counted(target: RasterTarget, tile: Window) -> None:
+        finish(target, tile)
+        finished.append(tile)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RasterTarget, "finish", counted)
+        assert predict(checkpoint, *arguments, tmp_path / "out") == 0
+    assert len(finished) == 2, "the other two of four were kept"
+    results = [(tmp_path / out / "a.tif").read_bytes() for out in ("unbroken", "out")]
     assert results[0] == results[1]
 
 

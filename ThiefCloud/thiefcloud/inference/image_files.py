@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +20,7 @@ from thiefcloud.inference.options import PredictOptions
 from thiefcloud.inference.planning import InOnePass, ScenePlan, plan_scene
 from thiefcloud.inference.provenance import Run
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
-from thiefcloud.inference.scene_files import restore_file
+from thiefcloud.inference.scene_files import identity_of, restore_file
 from thiefcloud.network.base import Restorer
 
 Outcome = Literal["restored", "kept", "planned"] | InOnePass
@@ -76,20 +77,25 @@ def restore_image(
             thickness = thickness.with_suffix(thickness_suffix(scene.file.properties))
         target_of = LayerTarget if options.layer else RasterTarget
         results = target_of(target, scene, thickness, run)
-        tile = options.tile or results.earlier().get("tile")
-        plan = plan_scene(
+        planned = partial(
+            plan_scene,
             model,
             scene,
-            tile=tile,
             flips=options.flips,
             fast=options.fast,
             measure=options.dry_run,
         )
+        earlier = results.earlier()
+        plan = planned(tile=options.tile or earlier.get("tile"))
+        if earlier and earlier != identity_of(results, plan):  # one of other options
+            plan = planned(tile=options.tile)
         if options.dry_run or not plan.is_whole:
             say(plan)
         if options.dry_run:
             return "planned"
 
         # Restore.
-        restore_file(model, results, plan, flips=options.flips, cog=options.cog, watch=progress)
+        plan = restore_file(
+            model, results, plan, flips=options.flips, cog=options.cog, watch=progress
+        )
         return InOnePass(plan.kind) if plan.is_whole else "restored"

@@ -37,7 +37,7 @@ def restore_file(
     cog: bool = False,
     work: Work | None = None,
     watch: Progress = lambda step, done, total: None,
-) -> None:
+) -> ScenePlan:
     """Restore an image in one pass or by tiles, as it is planned.
 
     If one pass runs out of memory, tiles follow; if tiles do, smaller ones.
@@ -52,8 +52,11 @@ def restore_file(
             It computes no gain. Default: this process does. One pass is always its own.
         watch: called after each tile, beside the bar in the terminal.
 
+    Returns:
+        The plan, or that with smaller tiles.
+
     Raises:
-        UserError: a block of the scene cannot be read.
+        UserError: a block of the scene cannot be read. Tiles that are finished stay.
         OSError: the disk is full.
     """
     if plan.is_whole and not target.takes_gain:
@@ -67,7 +70,7 @@ def restore_file(
             if memory_error(error) is None or not has_tiles:
                 raise
         else:
-            return
+            return plan
         free_memory()  # after the error, and with it the memory of the failed work, is gone
         tqdm.write(
             f"{plan.source.selection.path}: no memory for one pass, so tiles of {tile} pixels"
@@ -76,6 +79,7 @@ def restore_file(
 
     assert isinstance(model, RemovalNetwork)  # others have no tiles
     _restore_tiles(model, target, plan, cog=cog, work=work, watch=watch)
+    return plan
 
 
 def _restore_whole(
@@ -100,8 +104,7 @@ def _restore_tiles(
     watch: Progress,
 ) -> None:
     """Restore a scene tile by tile, or the rest of one that another run has begun."""
-    of_run = {} if target.run is None else target.run.identity
-    target.begin({**of_run, **identity_of(plan), "gain": target.takes_gain})
+    target.begin(identity_of(target, plan))
     tiles = plan.tiles
     missing = [tile for tile in tiles if not target.is_finished(tile)]
 
@@ -116,7 +119,8 @@ def _restore_tiles(
                         show("restoring", done, len(missing))
         target.join(tiles, cog=cog)
     except UserError:
-        target.discard()  # the scene is damaged, and another copy of it begins anew
+        if not any(map(target.is_finished, tiles)):
+            target.discard()
         raise
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
@@ -155,11 +159,14 @@ def _restore_here(
     )
 
 
-def identity_of(plan: ScenePlan) -> dict[str, Any]:
-    """Return all that tiles depend on but the weights, for JSON."""
+def identity_of(target: RasterTarget, plan: ScenePlan) -> dict[str, Any]:
+    """Return all that finished tiles depend on, for JSON."""
     selection = plan.source.selection
     file = selection.path.stat()
+    of_run = {} if target.run is None else target.run.identity
     return {
+        **of_run,
+        "gain": target.takes_gain,
         "size": [plan.source.height, plan.source.width],
         "bytes": file.st_size,
         "changed": file.st_mtime_ns,
@@ -178,7 +185,10 @@ def _statistics(
     path = target.folder / _STATISTICS
     if not path.exists():
         measure_scene(model, plan.source, fast=plan.fast, progress=progress).save(path)
-    return SceneStatistics.load(path)  # at once too: other places in memory may round otherwise
+    # At once too: other places in memory may round otherwise.
+    statistics = SceneStatistics.load(path)
+    plan.source.selection.require_reach(float(statistics.ground.max()))
+    return statistics
 
 
 @contextmanager
