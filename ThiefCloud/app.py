@@ -19,11 +19,11 @@ from pathlib import Path
 
 import thiefcloud
 from cloudkit.errors import UserError
-from cloudkit.imaging.images import write_image
+from cloudkit.imaging.finding import find_images
+from cloudkit.imaging.images import read_unit, write_image
 from cloudkit.processes import choose_device
-from cloudkit.script.command_line import parser, run_script
-from thiefcloud.data.datasets import open_data
-from thiefcloud.data.options import DataOptions
+from cloudkit.script.command_line import SAMPLE, parser, run_script
+from scpm import simulate_clouds
 from thiefcloud.inference.provenance import run_of
 from thiefcloud.inference.released import path_of
 from webpage.options import PageOptions
@@ -64,9 +64,9 @@ def main(options: PageOptions) -> None:
 def write_examples(folder: Path) -> tuple[Path, ...]:
     """Write the test chips of data/sample under simulated clouds."""
     paths = []
-    for scene in open_data(DataOptions()).test:
-        paths.append(folder / f"{scene.name}.png")
-        write_image(paths[-1], scene.cloudy)
+    for seed, chip in enumerate(find_images(SAMPLE / "test")):
+        paths.append(folder / chip.name)
+        write_image(paths[-1], simulate_clouds(read_unit(chip)[None], [seed]).cloudy[0])
     return tuple(paths)
 
 

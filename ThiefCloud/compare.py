@@ -11,7 +11,7 @@ import sys
 
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import expand, parser, run_script
-from thiefcloud.inference.options import CompareOptions
+from thiefcloud.scoring_options import CompareOptions
 from trainkit.scoring.comparison import find_doubts, read_results, render
 
 

@@ -36,8 +36,8 @@ from scpm import SCPM
 from thiefcloud.baselines.dark_channel import remove_haze
 from thiefcloud.data.datasets import open_data
 from thiefcloud.inference.fast import require_inversion
-from thiefcloud.inference.options import TestOptions
 from thiefcloud.inference.released import path_of
+from thiefcloud.scoring_options import TestOptions
 from trainkit.data.pairs import files_for
 from trainkit.data.scenes import Scene, Scenes, check_scenes
 from trainkit.data.splits import find_listed

@@ -12,6 +12,7 @@ import scpm.options
 import simulate
 import thiefcloud.inference.export_options
 import thiefcloud.inference.options
+import thiefcloud.scoring_options
 import thiefcloud.training.options
 import webpage.options
 from scpm import CloudOptions
@@ -36,7 +37,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TRAIN_CD: scpm.options.PriorTrainOptions,
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.training.options.TrainOptions,
-    TEST: thiefcloud.inference.options.TestOptions,
+    TEST: thiefcloud.scoring_options.TestOptions,
     EXPORT: thiefcloud.inference.export_options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,
     APP: webpage.options.PageOptions,

@@ -15,8 +15,8 @@ import scpm
 import scpm.data
 import scpm.paths
 import thiefcloud.data.options
-import thiefcloud.inference.options
 import thiefcloud.paths
+import thiefcloud.scoring_options
 from cloudkit.checkpoints import read_file
 from tests.helpers import (
     TEST,
@@ -215,7 +215,7 @@ def test_bare_commands_take_the_sample_chips(
         (thiefcloud.data.options, "SAMPLE", chips),
         (scpm.paths, "OUT", runs / "scpm"),
         (thiefcloud.paths, "OUT", runs / "thiefcloud"),
-        (thiefcloud.inference.options, "OUT", runs / "thiefcloud"),
+        (thiefcloud.scoring_options, "OUT", runs / "thiefcloud"),
     ):
         monkeypatch.setattr(module, name, value)
 

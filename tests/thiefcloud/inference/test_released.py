@@ -13,8 +13,9 @@ import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from tests.helpers import squeezed
 from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, Weights
-from thiefcloud.inference import options
+from thiefcloud.inference.options import PredictOptions
 from thiefcloud.inference.released import CHECKPOINTS, RELEASED, ReleasedWeights, path_of
+from thiefcloud.scoring_options import TestOptions
 
 
 def assert_equal_weights(one: RemovalNetwork, other: RemovalNetwork) -> None:
@@ -69,10 +70,10 @@ def test_general_weights_are_the_default() -> None:
     assert_equal_weights(thiefcloud.load(), thiefcloud.load(Weights.GENERAL))
     assert list(Weights) == list(RELEASED.values())
     assert [*Weights.__members__] == ["GENERAL", "RICE1", "RICE2"]
-    assert options.PredictOptions(inputs=(Path("a.png"),)).checkpoint == RELEASED["general"].path
+    assert PredictOptions(inputs=(Path("a.png"),)).checkpoint == RELEASED["general"].path
 
 
-@pytest.mark.parametrize("kind", [options.PredictOptions, options.TestOptions])
+@pytest.mark.parametrize("kind", [PredictOptions, TestOptions])
 def test_help_names_them(kind: type, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         tyro.cli(kind, args=["--help"])
