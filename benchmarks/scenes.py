@@ -21,7 +21,7 @@ from benchmarks.scenekit.generated import write_scene
 from benchmarks.speedkit.measuring import describe_machine
 from benchmarks.speedkit.tables import markdown
 from cloudkit.files import write_json
-from cloudkit.script.checks import require_positive
+from cloudkit.script.checks import require_pixels, require_positive
 from cloudkit.script.command_line import parser, run_script
 from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.inference.released import path_of
@@ -50,11 +50,9 @@ class ScenesOptions:
 
     def __post_init__(self) -> None:
         """Reject sizes that cannot be measured."""
-        if not self.sides or min(self.sides) < SMALLEST:
-            shown = " ".join(map(str, self.sides)) or "empty"
-            raise ValueError(f"--sides is {shown}, expected at least {SMALLEST} pixels.")
-        if self.tile < SMALLEST:
-            raise ValueError(f"--tile is {self.tile}, expected at least {SMALLEST} pixels.")
+        if not self.sides:
+            raise ValueError("--sides is empty, expected at least one side in pixels.")
+        require_pixels(SMALLEST, sides=min(self.sides), tile=self.tile)
         if self.most is not None:
             require_positive(most=self.most)
         if self.out is not None and (self.out.suffix != ".json" or self.out.is_dir()):

@@ -21,6 +21,7 @@ import tyro
 from benchmarks.seamkit.verdict import LEAST, LIMITS, find_seams
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import decode
+from cloudkit.script.checks import require_pixels
 from cloudkit.script.command_line import format_table, parser, run_script
 
 
@@ -37,8 +38,7 @@ class SeamsOptions:
 
     def __post_init__(self) -> None:
         """Reject tiles that are too small to learn the usual from."""
-        if self.tile < LEAST:
-            raise ValueError(f"--tile is {self.tile}, expected at least {LEAST} pixels.")
+        require_pixels(LEAST, tile=self.tile)
 
 
 def main(options: SeamsOptions) -> None:

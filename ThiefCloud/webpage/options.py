@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cloudkit.errors import UserError
-from cloudkit.script.checks import require_positive
+from cloudkit.script.checks import require_pixels, require_positive
 from thiefcloud.inference.options import GENERAL, PredictOptions, Weights
 from thiefcloud.inference.scenes import SMALLEST
 
@@ -32,12 +32,11 @@ class PageOptions:
     def __post_init__(self) -> None:
         """Reject values that cannot be used."""
         require_positive(megapixels=self.megapixels)
+        require_pixels(SMALLEST, tile=self.tile)
         if self.port not in _PORTS:
             raise ValueError(
                 f"--port is {self.port}, expected a number from {_PORTS[0]} to {_PORTS[-1]}."
             )
-        if self.tile is not None and self.tile < SMALLEST:
-            raise ValueError(f"--tile is {self.tile}, expected at least {SMALLEST} pixels.")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,13 @@ def require_fraction(**values: float) -> None:
             raise ValueError(f"{_option(name)} is {value}, expected a fraction from 0 to 1.")
 
 
+def require_pixels(least: int, **sides: int | None) -> None:
+    """Require that every side has a least number of pixels. None is a default."""
+    for name, side in sides.items():
+        if side is not None and side < least:
+            raise ValueError(f"{_option(name)} is {side}, expected at least {least} pixels.")
+
+
 def require_multiple(crop: int, factor: int) -> None:
     """Require a crop size that the networks accept."""
     if crop % factor:

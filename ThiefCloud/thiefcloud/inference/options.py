@@ -8,6 +8,7 @@ from typing import Annotated
 
 import tyro
 
+from cloudkit.script.checks import require_pixels
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
 from cloudkit.shares import Share, share_of_task
@@ -95,9 +96,8 @@ class PredictOptions(PeakOptions):
                     f"--scale is {self.scale[0]:g} {self.scale[1]:g}, expected two finite numbers, "
                     "the smaller one first."
                 )
+        require_pixels(SMALLEST, tile=self.tile)
         if self.tile is not None:
-            if self.tile < SMALLEST:
-                raise ValueError(f"--tile is {self.tile}, expected at least {SMALLEST} pixels.")
             for name in ("flips", "onnx"):
                 if getattr(self, name):
                     raise ValueError(

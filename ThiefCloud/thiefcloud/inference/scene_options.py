@@ -11,6 +11,7 @@ from cloudkit.folders import writing_to
 from cloudkit.imaging.raster import open_image
 from cloudkit.imaging.selection import select
 from cloudkit.processes import choose_device
+from cloudkit.script.checks import require_pixels
 from cloudkit.script.peak import PeakOptions
 from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.inference.planning import ScenePlan
@@ -45,8 +46,7 @@ class SceneOptions(PeakOptions):
         super().__post_init__()
         if self.out.suffix.lower() not in (".tif", ".tiff"):
             raise ValueError(f"--out is {self.out}, expected a file whose name ends in .tif.")
-        if self.tile < SMALLEST:
-            raise ValueError(f"--tile is {self.tile}, expected at least {SMALLEST} pixels.")
+        require_pixels(SMALLEST, tile=self.tile)
 
     def load(self) -> RemovalNetwork:
         """Load the network on its device."""
