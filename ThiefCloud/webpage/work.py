@@ -11,6 +11,7 @@ from torch import Tensor
 
 from cloudkit.errors import UserError
 from cloudkit.imaging.formats import format_of, read_header
+from cloudkit.imaging.images import peak_hint
 from cloudkit.imaging.pictures import thickness_suffix
 from cloudkit.imaging.sizes import read_size
 from cloudkit.imaging.writing import result_suffix
@@ -32,7 +33,6 @@ from webpage.views import (
     window_around,
 )
 
-_USED = 0.5  # fraction of the range of 16 bits below which --peak may be missing
 Pair = tuple[np.ndarray, np.ndarray]  # before and after
 View = tuple[Pair, np.ndarray, str]  # a window, its place in the map, and a line about it
 
@@ -166,13 +166,10 @@ def _note(scene: RasterSource, image: Tensor, limits: Limits) -> str:
     """Say what a user may not expect of a restored image."""
     parts = [f"{scene.selection.path.name} is restored."]
     scaling, dtype = scene.selection.scaling, scene.file.properties.dtype
-    brightest = float(image.max())
-    if not scaling.is_found and dtype.endswith("int16") and brightest < _USED:
+    if not scaling.is_found and dtype.endswith("int16"):
         white = scaling.high[0]
-        parts.append(
-            f"But it uses values up to {brightest * white:.0f} of {white:.0f}. If white is another "
-            "value, name it by --peak; 10000 is usual for reflectance."
-        )
+        if hint := peak_hint(float(image.max()) * white, white):
+            parts.append(f"But it {hint}")
     if limits != (0.0, 1.0):
         parts.append("The screen shows it brighter than it is; the file keeps its values.")
     return " ".join(parts)

@@ -166,14 +166,20 @@ def unit_of(raster: Raster, path: Path, *, bands: int = 3, peak: float | None = 
 
 def hint_at_peak(path: Path, pixels: Tensor, maximum: float) -> None:
     """Say once a folder if 16 bits are hardly used, because another white was probably meant."""
-    high = int(pixels.numpy().max(initial=0))
-    if high < _USED * maximum and path.parent not in _HINTED:
+    hint = peak_hint(float(pixels.numpy().max(initial=0)), maximum)
+    if hint and path.parent not in _HINTED:
         _HINTED.add(path.parent)
-        print(
-            f"note: {path} uses values up to {high} of {maximum:.0f}. If white is another value, "
-            "name it by --peak; 10000 is usual for reflectance.",
-            file=sys.stderr,
-        )
+        print(f"note: {path} {hint}", file=sys.stderr)
+
+
+def peak_hint(high: float, maximum: float) -> str:
+    """Say how little of its range an image uses, after its name; nothing if it uses enough."""
+    if high >= _USED * maximum:
+        return ""
+    return (
+        f"uses values up to {high:.0f} of {maximum:.0f}. If white is another value, name it by "
+        "--peak; 10000 is usual for reflectance."
+    )
 
 
 def write_image(path: Path, image: Tensor, *, bits: int = 8) -> None:
