@@ -11,10 +11,9 @@ import torch
 from torch import Tensor
 
 from scpm import estimate_opacity
-from scpm.simulation.opacity import estimate_brightness
+from scpm.simulation.opacity import FINE_WINDOW, estimate_brightness
 from trainkit.data.scenes import Scene
 
-WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
 LEVELS = (0.05, 0.25, 0.5, 0.75)  # between the classes of opacity
 CLASSES = ("clear", "thin", "middle", "thick", "opaque")
 _VISIBLE = 0.1  # opacity from which a cloud shows its colour
@@ -35,10 +34,10 @@ def cloud_statistics(scene: Scene) -> dict[str, float]:
         in 1 / pixel; "slope", the exponent with which the power of opacity falls with the
         wavenumber. NaN where no cloud shows it.
     """
-    opacity = estimate_opacity(scene.cloudy, scene.truth, window=WINDOW)
+    opacity = estimate_opacity(scene.cloudy, scene.truth, window=FINE_WINDOW)
     return {
         **_classes(opacity),
-        "brightness": estimate_brightness(scene.cloudy, scene.truth, window=WINDOW),
+        "brightness": estimate_brightness(scene.cloudy, scene.truth, window=FINE_WINDOW),
         "blue excess": _blue_excess(scene, opacity),
         "sharpness": _sharpness(opacity),
         "slope": _slope(opacity),

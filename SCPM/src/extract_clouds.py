@@ -29,13 +29,12 @@ from cloudkit.script.checks import require_apart, require_fraction, require_posi
 from cloudkit.script.command_line import RUNS, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import PeakOptions
-from scpm.simulation.opacity import estimate_opacity, smoothed
+from scpm.simulation.opacity import FINE_WINDOW, estimate_opacity, smoothed
 from trainkit.data.mixture import SourceName, find_pairs
 from trainkit.data.scenes import PairScenes, Scene
 from trainkit.data.splits import SplitLists
 from trainkit.scoring.metrics import correlation
 
-WINDOW = 5  # side in pixels of the window for opacity; small, because wisps are narrow
 DETAIL_WINDOW = 9  # side in pixels of the window whose mean is removed to leave fine detail
 NOISE = 0.03  # of the brightness of a pixel
 MAX_QUANTILE_PIXELS = 2**20  # torch.quantile sorts, and refuses over 2**24 values
@@ -109,7 +108,7 @@ def main(options: ExtractOptions) -> None:
 
 def extract(scene: Scene, options: ExtractOptions) -> bool:
     """Write the opacity map of a pair if it shows a thin cloud, and tell whether it does."""
-    opacity = estimate_opacity(scene.cloudy, scene.truth, window=WINDOW)
+    opacity = estimate_opacity(scene.cloudy, scene.truth, window=FINE_WINDOW)
     if not is_thin_cloud(scene, opacity, options):
         return False
     write_image(options.out / f"{scene.name}.png", opacity, bits=16)
@@ -127,7 +126,7 @@ def is_thin_cloud(scene: Scene, opacity: Tensor, options: ExtractOptions) -> boo
     cloudy_detail = cloudy - smoothed(cloudy, DETAIL_WINDOW)
     clear_detail = clear - smoothed(clear, DETAIL_WINDOW)
     likeness = float(correlation(cloudy_detail[None], clear_detail[None]))
-    ground = abs(float(correlation(opacity[None], smoothed(clear, WINDOW)[None])))
+    ground = abs(float(correlation(opacity[None], smoothed(clear, FINE_WINDOW)[None])))
 
     return (
         thickest >= options.opacity

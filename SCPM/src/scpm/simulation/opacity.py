@@ -31,6 +31,7 @@ from cloudkit.imaging.padding import check_unit_images
 
 # The best of 5 to 25 pixels on simulated pairs with noise of 0.01 and a shift of one pixel.
 WINDOW = 15
+FINE_WINDOW = 5  # to tell the shapes of clouds, because wisps are narrow
 _CANDIDATES = 25
 _STRIDE = 4  # pixels between windows for the brightness; neighbouring windows overlap and agree
 # An even veil can be this dark in an image darkened for display. Simulated veils end there too.
