@@ -99,10 +99,8 @@ def thickness_suffix(properties: Properties) -> str:
 def thickness_properties(properties: Properties) -> Properties:
     """Return the properties of the thickness map of an image: its place, and 16-bit gray."""
     band = Band(ColorInterp.gray, description="cloud thickness", scale=1 / 65535)
-    kept = {"AREA_OR_POINT"} & properties.tags.get("", {}).keys()
-    tags = {"": {name: properties.tags[""][name] for name in kept}}
-    options = {"compress": "deflate"}
-    return Properties("TIFF", "uint16", 65535, (band,), properties.place, tags, options)
+    place, tags = properties.place, properties.place_tags
+    return Properties("TIFF", "uint16", 65535, (band,), place, tags, {"compress": "deflate"})
 
 
 def stored_thickness(thickness: Tensor) -> np.ndarray:

@@ -118,6 +118,12 @@ class Properties:
         return indices
 
     @property
+    def place_tags(self) -> Tags:
+        """Tags that belong to the place: whether pixels are areas or points."""
+        plain = self.tags.get("", {})
+        return {"": {name: plain[name] for name in ("AREA_OR_POINT",) if name in plain}}
+
+    @property
     def resampling(self) -> Resampling:
         """Method by which the overviews were made."""
         name = self.tags.get("", {}).get("OVR_RESAMPLING_ALG", "NEAREST").lower()

@@ -111,10 +111,8 @@ def _described(properties: Properties, selected: Properties, name: str, tags: Ta
     for number, band in enumerate(selected.bands):
         colour = ColorInterp.undefined if number else ColorInterp.gray
         bands.append(Band(colour, description=f"{name} of {band.description or band.colour.name}"))
-    kept = {"AREA_OR_POINT"} & properties.tags.get("", {}).keys()
-    plain = {"": {key: properties.tags[""][key] for key in kept}}
     options = {"compress": "deflate", "interleave": "band"}
-    all_tags = {**plain, **tags}
+    all_tags = {**properties.place_tags, **tags}
     return Properties("TIFF", "float32", 1.0, tuple(bands), properties.place, all_tags, options)
 
 
