@@ -14,7 +14,7 @@ from cloudkit.imaging.properties import Band, Properties, Tags
 from cloudkit.imaging.raster import Raster, RasterFile
 from cloudkit.imaging.virtual import write_corrected
 from thiefcloud.inference.blending import blend
-from thiefcloud.inference.provenance import NAMESPACE, Run
+from thiefcloud.inference.provenance import NAMESPACE
 from thiefcloud.inference.rasters import RasterSource, RasterTarget
 from thiefcloud.inference.tiles import Window
 
@@ -28,11 +28,7 @@ class LayerTarget(RasterTarget):
     offset holds all else: the colour of the cloud, what the network behind the inversion adds,
     limits and blending. Where nothing changes, the gain is 1 and the offset 0.
 
-    Args:
-        path: file of the VRT.
-        source: the scene, in an open TIFF or JPEG 2000.
-        thickness: file of the thickness map, if it is wanted.
-        run: what restores it.
+    The path is that of the VRT. The scene lies in an open TIFF or JPEG 2000.
 
     Raises:
         ImageError: GDAL does not read the file as it is read here.
@@ -40,15 +36,10 @@ class LayerTarget(RasterTarget):
 
     takes_gain = True
 
-    def __init__(
-        self,
-        path: Path,
-        source: RasterSource,
-        thickness: Path | None = None,
-        run: Run | None = None,
-    ) -> None:
-        super().__init__(path, source, thickness, run)
-        self._file = _require_plain(source)
+    def __post_init__(self) -> None:
+        """Require a file that a VRT can name."""
+        super().__post_init__()
+        self._file = _require_plain(self.source)
         self._gain = torch.empty(0)
 
     def write_gain(self, window: Window, gain: Tensor) -> None:

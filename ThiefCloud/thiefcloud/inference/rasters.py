@@ -3,10 +3,10 @@
 import hashlib
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import rasterio.windows
@@ -84,31 +84,28 @@ class RasterSource:
         return any(gaps) or marked or properties.dtype.startswith("float")
 
 
+@dataclass(eq=False)
 class RasterTarget:
     """Files of a restored scene and its thickness map.
 
     Finished tiles lie in a hidden folder beside the result, each in a file that is complete or
     absent. A run that was killed goes on with the rest, and joins them to equal bytes: GDAL would
     place the blocks of a file in the order of its runs.
-
-    Args:
-        path: file of the restored scene.
-        source: the scene.
-        thickness: file of the thickness map, if it is wanted.
-        run: what restores it, to be noted in TIFF files.
     """
 
-    takes_gain = False
+    path: Path
+    """File of the restored scene."""
+    source: RasterSource
+    """The scene."""
+    thickness: Path | None = None
+    """File of the thickness map, if it is wanted."""
+    run: Run | None = None
+    """What restores it, to be noted in TIFF files."""
+    takes_gain: ClassVar[bool] = False
 
-    def __init__(
-        self,
-        path: Path,
-        source: RasterSource,
-        thickness: Path | None = None,
-        run: Run | None = None,
-    ) -> None:
-        self.path, self.thickness, self.source, self.run = path, thickness, source, run
-        self.folder = unfinished(path)
+    def __post_init__(self) -> None:
+        """Name the tiles."""
+        self.folder = unfinished(self.path)
         self._pixels = TileFiles(self.folder, "pixels")
         self._thickness = TileFiles(self.folder, "thickness")
 
