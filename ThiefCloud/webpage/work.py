@@ -10,12 +10,14 @@ import numpy as np
 from torch import Tensor
 
 from cloudkit.errors import UserError
-from cloudkit.imaging.formats import format_of, read_header
 from cloudkit.imaging.images import peak_hint
-from cloudkit.imaging.pictures import thickness_suffix
 from cloudkit.imaging.sizes import read_size
-from cloudkit.imaging.writing import result_suffix
-from thiefcloud.inference.image_files import open_scene, restore_image
+from thiefcloud.inference.image_files import (
+    open_scene,
+    restore_image,
+    result_file,
+    thickness_file,
+)
 from thiefcloud.inference.jobs import plan_files
 from thiefcloud.inference.measuring import Progress
 from thiefcloud.inference.options import PredictOptions
@@ -122,14 +124,12 @@ def restore(
     ((source, target),) = plan_files(options.inputs, work.out, beside=options.beside)
     restore_image(model, source, target, options, run, say=lambda plan: None, progress=progress)
 
-    result = target.with_suffix(result_suffix(format_of(read_header(source))))
+    result = result_file(source, target, options)
     with open_scene(source, options) as before, open_scene(result, options) as after:
-        thickness, images = None, (overview(before), overview(after))
+        images = overview(before), overview(after)
         limits = shown_limits(before, images[1])
         note = _note(before, images[0], limits)
-        if options.thickness:
-            suffix = thickness_suffix(before.file.properties)
-            thickness = result.with_name(f"{result.stem}_thickness{suffix}")
+        thickness = thickness_file(result, before) if options.thickness else None
 
     pair = picture_of(images[0], limits), picture_of(images[1], limits)
     shown = pair[1]

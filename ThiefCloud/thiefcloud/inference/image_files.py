@@ -40,6 +40,23 @@ def open_scene(path: Path, options: PredictOptions) -> Iterator[RasterSource]:
         yield RasterSource(file, selection)
 
 
+def result_file(source: Path, target: Path, options: PredictOptions) -> Path:
+    """Return the file that an image is restored to: the target with its suffix.
+
+    Raises:
+        ImageError: the source is no image.
+    """
+    with reading(source):
+        suffix = result_suffix(format_of(read_header(source)))
+    return target.with_suffix(".vrt" if options.layer else suffix)
+
+
+def thickness_file(result: Path, scene: RasterSource) -> Path:
+    """Return the file of the thickness map beside a restored scene."""
+    suffix = thickness_suffix(scene.file.properties)
+    return result.with_name(f"{result.stem}_thickness{suffix}")
+
+
 def restore_image(
     model: Restorer,
     source: Path,
@@ -64,17 +81,13 @@ def restore_image(
     Raises:
         UserError: the image cannot be used.
     """
-    with reading(source):
-        suffix = result_suffix(format_of(read_header(source)))
-    target = target.with_suffix(".vrt" if options.layer else suffix)
-    thickness = target.with_stem(f"{target.stem}_thickness") if options.thickness else None
+    target = result_file(source, target, options)
     if is_there(target, options.beside) and not (options.overwrite or options.dry_run):
         return "kept"
 
     with open_scene(source, options) as scene:
         # Plan. An interrupted run goes on with its own tiles.
-        if thickness:
-            thickness = thickness.with_suffix(thickness_suffix(scene.file.properties))
+        thickness = thickness_file(target, scene) if options.thickness else None
         target_of = LayerTarget if options.layer else RasterTarget
         results = target_of(target, scene, thickness, run)
         planned = partial(
