@@ -10,25 +10,9 @@ from trainkit.data.sampling import SampleIndex, StepSampler, batch_loader
 ALONE = Processes(0, 1, torch.device("cpu"))
 
 
-def one_pass(
-    data: Data,
-    *,
-    crop: int,
-    seed: int,
-    opaque: float = 0.0,
-    jitter: float = 0.0,
-    augment: float = 0.0,
-) -> Batch:
-    """Return one pass over the training images as one batch."""
-    crops = CloudyCrops(
-        data,
-        crop=crop,
-        store="host",
-        processes=ALONE,
-        opaque=opaque,
-        jitter=jitter,
-        augment=augment,
-    )
+def one_pass(data: Data, *, crop: int, seed: int, **options: float) -> Batch:
+    """Return one pass over the training images as one batch. Options go to `CloudyCrops`."""
+    crops = CloudyCrops(data, crop=crop, store="host", processes=ALONE, **options)
     sampler = crops.sampler(0, len(crops), seed=seed, processes=ALONE)
     (batch,) = batch_loader(crops, sampler.at(range(1)))
     return batch
