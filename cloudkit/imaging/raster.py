@@ -52,11 +52,6 @@ class Raster:
                 found &= self.pixels[..., band] != self.as_stored(nodata)
         return found
 
-    @property
-    def valid(self) -> np.ndarray:
-        """Pixels (H, W) that have data and are not wholly transparent."""
-        return self.has_data if self.alpha is None else self.has_data & (self.alpha > 0)
-
     def as_stored(self, nodata: float) -> float:
         """Return a no-data value as the pixels hold it: files round that of floats."""
         dtype = self.pixels.dtype

@@ -50,7 +50,7 @@ def test_files_beside_an_image_are_not_opened(tmp_path: Path, suffix: str) -> No
     (tmp_path / f"a.tif{suffix}").write_text(VRT.format(tmp_path / "other.tif"))
     raster = read_raster(tmp_path / "a.tif")
     np.testing.assert_array_equal(raster.pixels, pixels)
-    assert raster.valid.all()
+    assert raster.has_data.all()
     assert raster.properties.overviews == ()
 
 
