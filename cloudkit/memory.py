@@ -139,8 +139,18 @@ def _text(path: str) -> str:
 def free_memory() -> None:
     """Free what nothing uses any more, after an image that was too large."""
     gc.collect()
+    return_memory()
     if torch.cuda.is_initialized():
         torch.cuda.empty_cache()
+
+
+def return_memory() -> None:
+    """Give what `keep_freed_memory` has kept back to the system, between works of some seconds.
+
+    Works of different sizes leave holes that the next one cannot use, so the memory would grow.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from cloudkit.imaging.padding import inference
-from cloudkit.memory import free_memory, memory_error
+from cloudkit.memory import free_memory, memory_error, return_memory
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.borders import Borders, find_borders_of
 from thiefcloud.inference.fast import reduce, require_inversion
@@ -160,6 +160,7 @@ class _Measuring:
             parts_of(core)
             progress(step, done, len(cores))
 
+        return_memory()
         found = self.recorder.end_round()
         self.statistics = replace(self.statistics, moments=dict(self.recorder.known))
         return found

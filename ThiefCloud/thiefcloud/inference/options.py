@@ -60,7 +60,7 @@ class PredictOptions(PeakOptions):
     values (Sentinel-2's quantification and offset, GDAL's scale), else as for --peak."""
     tile: int | None = None
     """Side in pixels of the tiles that larger images are restored in. Default: one pass up to 4
-    megapixels, or at any size with --flips and --onnx; above, 640 (2048 with --fast) or what fits
+    megapixels, or at any size with --flips and --onnx; above, 640 (1536 with --fast) or what fits
     in free memory."""
     cog: bool = False
     """Write TIFF files as Cloud Optimized GeoTIFF."""

@@ -22,8 +22,9 @@ from thiefcloud.network.base import RemovalNetwork, Restorer
 
 WHOLE = 4_000_000  # pixels of an image that is restored in one pass, if memory allows
 _MEASURED = 16 * 640**2  # pixels, at most, on which statistics are measured
+_ROUNDS = 3  # passes that the rounds of this take together
 _PROBE = 256  # pixels, side of the image that speed is measured on
-_BASE = 0.7e9  # bytes of the program without an image
+_BASE = 0.8e9  # bytes of the program without an image
 _STORED, _STORES = 20, 1e9  # bytes for each pixel of a scene by tiles in caches, and at most
 _KINDS = 3  # of images, that a summary describes
 
@@ -145,10 +146,10 @@ def _expected_seconds(model: Restorer, plan: ScenePlan, *, flips: bool) -> float
     window = whole(plan.source)
     pixels = window.height * window.width
     if not plan.is_whole:
-        computed = sum(plan.computed)
+        computed, measured = sum(plan.computed), min(pixels, _MEASURED)
         if not plan.fast:  # the network behind the inversion sees less around a tile
-            computed = (pixels + computed) // 2
-        pixels = computed + min(pixels, _MEASURED)
+            computed, measured = (pixels + computed) // 2, _ROUNDS * measured
+        pixels = computed + measured
     return _seconds_per_pixel(model, flips, plan.fast) * pixels
 
 

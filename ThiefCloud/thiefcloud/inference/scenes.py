@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from cloudkit.errors import UserError
-from cloudkit.memory import available_memory, free_memory, memory_error
+from cloudkit.memory import available_memory, free_memory, memory_error, return_memory
 from thiefcloud.inference.fast import require_inversion
 from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
@@ -17,9 +17,9 @@ from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
 _LARGEST = 640  # scenes of any size then take less than 3 GB; larger ones save a fifth of the time
-_LARGEST_FAST = 2048  # the same for the fast restoration, whose halo is wider
-_PER_PIXEL = 1100  # bytes that a network takes
-_PER_PIXEL_FAST = 300  # the same without the network behind the inversion
+_LARGEST_FAST = 1536  # the same for the fast restoration, whose halo is wider
+_PER_PIXEL = 1800  # bytes that a network takes on a CPU
+_PER_PIXEL_FAST = 500  # the same without the network behind the inversion
 _FRACTION = 0.5  # of the free memory that is used
 _STEP = 64  # tiles are multiples of it
 
@@ -90,6 +90,7 @@ def restore_scene(
         statistics = measure_scene(model, source, fast=fast, progress=progress)
     for done, window in enumerate(windows, 1):
         tile = _restore_within_memory(model, source, target, statistics, window, tile, gain=gain)
+        return_memory()
         progress("restoring", done, len(windows))
 
 

@@ -168,7 +168,7 @@ def test_without_memory_for_the_smallest_tile_the_error_is_raised(
 
 def test_tiles_follow_the_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     source = ArraySource(np.zeros((3, 3000, 4000), np.uint8))
-    expected = {2**40: (4000, 4000), 2**32: (640, 2048), 2**30: (384, 896), 2**20: (64, 64)}
+    expected = {2**40: (4000, 4000), 2**32: (640, 1536), 2**30: (256, 640), 2**20: (64, 64)}
     for free, sides in expected.items():
         monkeypatch.setattr(scenes, "available_memory", lambda device, free=free: free)
         for fast, side in zip((False, True), sides, strict=True):
