@@ -46,10 +46,12 @@ class TimedSource(RasterSource):
     """Scene whose reading is timed."""
 
     clock: Clock
+    part = "reading"
+    """Part that the time belongs to."""
 
     def read_stored(self, window: Window) -> Raster:
         """Read a window; see `RasterSource`."""
-        with self.clock.part("reading"):
+        with self.clock.part(self.part):
             return super().read_stored(window)
 
 
@@ -88,14 +90,13 @@ def measure_here(case: SceneCase) -> dict[str, Any]:
         "side": case.side,
         "setting": "one pass" if case.tile is None else f"tiles of {case.tile}",
     }
-    with _opened(case, clock) as target:
-        source = target.source
-        if case.tile is None and fitting_tile(model, source) < case.side:
+    with _opened(case, clock) as (source, target):
+        if case.tile is None and fitting_tile(model, source, fast=case.fast) < case.side:
             return row
         tiles = [whole(source)] if case.tile is None else tiles_of(source, case.tile)
-        chosen = spread(tiles, case.most)
+        chosen = _chosen(tiles, case.most)
         target.begin({})
-        _restore(model, target, tiles, chosen, case, clock)
+        _restore(model, target, source, tiles, chosen, case, clock)
         target.join(tiles)
 
     ratio = sum(map(_area, tiles)) / sum(map(_area, chosen))
@@ -106,30 +107,39 @@ def measure_here(case: SceneCase) -> dict[str, Any]:
 
 
 @contextmanager
-def _opened(case: SceneCase, clock: Clock) -> Iterator[TimedTarget]:
+def _opened(case: SceneCase, clock: Clock) -> Iterator[tuple[TimedSource, TimedTarget]]:
     with open_image(case.scene) as file:
         source = TimedSource(file, select(file.properties, case.scene, bands=(3, 2, 1)))
         target = TimedTarget(case.out, source)
         source.clock = target.clock = clock
-        yield target
+        yield source, target
+
+
+def _chosen(tiles: list[Window], most: int | None) -> list[Window]:
+    """Choose the tiles to restore, but not the first, which lies in the corner without data."""
+    if most is None or len(tiles) <= most:
+        return tiles
+    return spread(tiles, most + 1)[1:]
 
 
 def _restore(
     model: RemovalNetwork,
     target: TimedTarget,
+    source: TimedSource,
     tiles: Sequence[Window],
     chosen: Sequence[Window],
     case: SceneCase,
     clock: Clock,
 ) -> None:
     """Restore and finish the chosen tiles, and write the others as they were read."""
-    source, statistics = target.source, None
+    statistics = None
     if case.tile is not None:
         with clock.part("measuring"):
             statistics = thiefcloud.measure_scene(model, source, fast=case.fast)
 
     for tile in tiles:
         if tile in chosen:
+            source.part = "reading of tiles"
             with clock.part("network"):
                 thiefcloud.restore_scene(
                     model,
@@ -141,6 +151,7 @@ def _restore(
                     fast=case.fast,
                 )
         else:
+            source.part = "other"
             pixels, _ = source.read(tile)
             target.write(tile, pixels, torch.zeros_like(pixels[:1]))
         target.finish(tile)
@@ -151,9 +162,12 @@ def _area(window: Window) -> int:
 
 
 def _costs(parts: dict[str, Seconds], ratio: float, side: int) -> dict[str, float]:
-    """Return the seconds per megapixel, with those of the network for all tiles, and fractions."""
-    network = parts["network"]
-    parts = parts | {"network": Seconds(network.cpu * ratio, network.wall * ratio)}
+    """Return the seconds per megapixel as if all tiles were restored, and fractions."""
+    network, tiles = parts["network"], parts["reading of tiles"]
+    before = parts.get("reading", Seconds())
+    reading = Seconds(before.cpu + tiles.cpu * ratio, before.wall + tiles.wall * ratio)
+    network = Seconds(network.cpu * ratio, network.wall * ratio)
+    parts = parts | {"network": network, "reading": reading}
     cpu = {name: parts.get(name, Seconds()).cpu for name in PARTS}
     wall = sum(parts.get(name, Seconds()).wall for name in PARTS)
     total, megapixels = sum(cpu.values()), side**2 / 1e6

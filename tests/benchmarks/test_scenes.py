@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import rasterio
 
-from benchmarks.scenekit import clock
+from benchmarks.scenekit import cases, clock
 from benchmarks.scenekit.generated import write_scene
 from tests.helpers import ROOT, run_script, squeezed
+from thiefcloud.inference.tiles import Window
 
 SCENES = ROOT / "benchmarks" / "scenes.py"
 
@@ -50,6 +51,30 @@ def test_an_inner_part_does_not_count_for_the_outer_one(monkeypatch: pytest.Monk
         "network": 6,
         "reading": 4,
     }
+
+
+def test_time_of_some_tiles_stands_for_all() -> None:
+    one = clock.Seconds(1, 1)
+    parts = {
+        "reading": one,
+        "reading of tiles": one,
+        "measuring": one,
+        "network": one,
+        "other": one,
+    }
+    row = cases._costs(parts, ratio=3, side=1000)
+    assert row["cpu_per_mp"] == row["wall_per_mp"] == 8
+    fractions = [row[f"{name}_fraction"] * 8 for name in cases.PARTS]
+    assert fractions == pytest.approx([4, 1, 3, 0])
+
+
+def test_chosen_tiles_hold_data() -> None:
+    tiles = list(Window(0, 0, 10000, 10000).tiles(640))
+    for most in (1, 2, 5):
+        chosen = cases._chosen(tiles, most)
+        assert len(chosen) == most
+        assert all(tile.bottom + tile.right > 2000 for tile in chosen)
+    assert cases._chosen(tiles, None) == cases._chosen(tiles, 300) == tiles
 
 
 def test_a_scene_is_that_of_its_seed_with_a_corner_without_data(tmp_path: Path) -> None:
