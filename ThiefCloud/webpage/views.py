@@ -1,6 +1,7 @@
 """Pictures of scenes for the screen: overviews, and windows at full resolution."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -22,13 +23,22 @@ Limits = tuple[float, float]
 def overview(scene: RasterSource) -> Tensor:
     """Average a scene to at most `SIDE` pixels, (3, h, w), reading it strip by strip."""
     step = step_of(scene)
-    rows = max(_STRIP // step, 1) * step
-    strips = []
+    pooled = []
+    for strip in _strips(scene, max(_STRIP // step, 1) * step):
+        pooled.append(F.avg_pool2d(strip, step, ceil_mode=True, count_include_pad=False))
+    return torch.cat(pooled, dim=1)
+
+
+def highest(scene: RasterSource) -> float:
+    """Return the largest value of a scene, which its overview may not show."""
+    return max(float(strip.max()) for strip in _strips(scene, _STRIP))
+
+
+def _strips(scene: RasterSource, rows: int) -> Iterator[Tensor]:
+    """Read a scene strip by strip."""
     for top in range(0, scene.height, rows):
         window = whole(scene).common(Window(top, 0, rows, scene.width))
-        pixels, _ = scene.read(window)
-        strips.append(F.avg_pool2d(pixels, step, ceil_mode=True, count_include_pad=False))
-    return torch.cat(strips, dim=1)
+        yield scene.read(window)[0]
 
 
 def step_of(scene: RasterSource) -> int:

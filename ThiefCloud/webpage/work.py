@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import peak_hint
@@ -27,6 +26,7 @@ from thiefcloud.network.base import Restorer
 from webpage.options import Work
 from webpage.views import (
     Limits,
+    highest,
     marked,
     overview,
     picture_of,
@@ -128,7 +128,7 @@ def restore(
     with open_scene(source, options) as before, open_scene(result, options) as after:
         images = overview(before), overview(after)
         limits = shown_limits(before, images[1])
-        note = _note(before, images[0], limits)
+        note = _note(before, limits)
         thickness = thickness_file(result, before) if options.thickness else None
 
     pair = picture_of(images[0], limits), picture_of(images[1], limits)
@@ -162,13 +162,13 @@ def look(finished: Finished, row: int, column: int) -> View:
     return (pictures[0], pictures[1]), marked(finished.map, window, step), text
 
 
-def _note(scene: RasterSource, image: Tensor, limits: Limits) -> str:
+def _note(scene: RasterSource, limits: Limits) -> str:
     """Say what a user may not expect of a restored image."""
     parts = [f"{scene.selection.path.name} is restored."]
     scaling, dtype = scene.selection.scaling, scene.file.properties.dtype
     if not scaling.is_found and dtype.endswith("int16"):
         white = scaling.high[0]
-        if hint := peak_hint(float(image.max()) * white, white):
+        if hint := peak_hint(highest(scene) * white, white):
             parts.append(f"But it {hint}")
     if limits != (0.0, 1.0):
         parts.append("The screen shows it brighter than it is; the file keeps its values.")

@@ -27,6 +27,7 @@ def test_an_overview_averages_blocks(
     stored = geotiffs.write(path, random_pixels(np.uint8, height, width, 3))
     with open_scene(path, options_of(path)) as scene:
         found, step = views.overview(scene), views.step_of(scene)
+        assert views.highest(scene) == pytest.approx(stored.max() / 255)
 
     rows, columns = -(-height // step), -(-width // step)
     assert found.shape == (3, rows, columns)
