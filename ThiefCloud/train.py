@@ -78,6 +78,7 @@ def main(options: TrainOptions) -> None:
             jitter=options.jitter,
             odd=options.odd,
             augment=options.augment,
+            hide_prior=options.hide_prior,
         )
         if processes.is_main:
             print(crops.note)

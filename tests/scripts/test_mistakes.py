@@ -69,6 +69,11 @@ from trainkit.data.datasets import DATASETS
         (TRAIN_CD, ["--seed", "-1"], "--seed is -1, expected 0 or more."),
         (TRAIN, ["--seed", "-1"], "--seed is -1, expected 0 or more."),
         (TRAIN, ["--max-gradient", "inf"], "--max-gradient is inf, expected a finite number."),
+        (
+            TRAIN,
+            ["--epochs-inversion", "0", "--hide-prior", "0.4"],
+            "--hide-prior is 0.4, but it works in the phase",
+        ),
         (TRAIN, ["--max-gradient", "0"], "--max-gradient is 0.0, expected more than 0."),
         (TRAIN, ["--lr-end", "-1"], "--lr-end is -1.0, expected 0 or more."),
         (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),

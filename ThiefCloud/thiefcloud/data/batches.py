@@ -24,7 +24,7 @@ from trainkit.data.stores import Store
 
 Images = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, H, W)
 # Uses of a sample's randomness, beside its crop and its simulated cloud.
-_OPAQUE, _JITTER, _ODD, _AUGMENT = 1, 2, 3, 4
+_OPAQUE, _JITTER, _ODD, _AUGMENT, _HIDDEN = 1, 2, 3, 4, 5
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
 _LEVELS = 255  # of simulated images: in finer ones a network would see through opaque cloud
 
@@ -44,6 +44,8 @@ class Batch(NamedTuple):
     thickness: Tensor
     """True thickness of the clouds (N, 1, H, W) in [0, 1]; NaN where it is unknown, as in real
     pairs."""
+    hidden: Tensor
+    """(N,) bool: images whose prior the inversion does not see while it learns alone."""
 
 
 class CloudyCrops(Dataset[Batch]):
@@ -58,6 +60,7 @@ class CloudyCrops(Dataset[Batch]):
         jitter: strength of the random changes of brightness and colour (`jittered`).
         odd: fraction of the crops with a few odd pixels (`lay_odd_pixels`).
         augment: fraction of the clear images that change scale and colour (`augment_ground`).
+        hide_prior: fraction of the crops whose prior is hidden from the inversion.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class CloudyCrops(Dataset[Batch]):
         jitter: float = 0.0,
         odd: float = 0.0,
         augment: float = 0.0,
+        hide_prior: float = 0.0,
     ) -> None:
         files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
@@ -86,6 +90,7 @@ class CloudyCrops(Dataset[Batch]):
         self.note = self._crops.note
         self._simulate, self._opaque = data.simulate, opaque
         self._jitter, self._odd, self._augment = jitter, odd, augment
+        self._hide_prior = hide_prior
 
     def __len__(self) -> int:
         """Return the number of samples of a pass."""
@@ -130,18 +135,25 @@ class CloudyCrops(Dataset[Batch]):
             thickness[covered] = joined(thickness[covered], above)
 
         # Lay opaque clouds and odd pixels over both.
-        batch = overcast(Batch(cloudy, clear, thickness), samples, self._opaque)
-        return with_odd_pixels(batch, samples, self._odd)
+        hidden = torch.zeros(len(samples), dtype=torch.bool)
+        hidden[draw_fraction(samples, self._hide_prior, _HIDDEN)] = True
+        batch = Batch(cloudy, clear, thickness, send(hidden, cloudy.device))
+        return with_odd_pixels(overcast(batch, samples, self._opaque), samples, self._odd)
 
 
-def clouded(cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator) -> Batch:
+def clouded(
+    cloudy: Tensor, clear: Tensor, seeds: Sequence[int], simulate: Simulator
+) -> tuple[Tensor, Tensor, Tensor]:
     """Lay simulated clouds over cloudy images. The truth keeps them where they are opaque.
 
-    The result is rounded to 8 bits, as real images are. The thickness is that of these clouds.
+    The result is rounded to 8 bits, as real images are.
+
+    Returns:
+        Cloudy images, clear ones, and the thickness of these clouds.
     """
     clouds = simulate(cloudy, seeds)
     rounded = clouds.cloudy.mul(_LEVELS).round_().div_(_LEVELS)
-    return Batch(rounded, keep_simulated_opaque(clouds, clear), clouds.thickness)
+    return rounded, keep_simulated_opaque(clouds, clear), clouds.thickness
 
 
 def overcast(batch: Batch, samples: Sequence[SampleIndex], fraction: float) -> Batch:
@@ -150,13 +162,13 @@ def overcast(batch: Batch, samples: Sequence[SampleIndex], fraction: float) -> B
     if not chosen:
         return batch
 
-    cloudy, clear, thickness = (part.clone() for part in batch)
+    cloudy, clear, thickness, hidden = (part.clone() for part in batch)
     seeds = [samples[number].seed(_OPAQUE) for number in chosen]
     clouds = lay_opaque_clouds(cloudy[chosen], seeds)
     cloudy[chosen] = clouds.cloudy
     clear[chosen] = keep_simulated_opaque(clouds, clear[chosen])
     thickness[chosen] = joined(thickness[chosen], clouds.thickness)
-    return Batch(cloudy, clear, thickness)
+    return Batch(cloudy, clear, thickness, hidden)
 
 
 def joined(below: Tensor, above: Tensor) -> Tensor:
@@ -233,5 +245,6 @@ class WholeImages:
             clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
         if pair.simulated:
             cloudy, clear, _ = clouded(cloudy, clear, [sample.seed()], self._data.simulate)
-        batch = Batch(cloudy, clear, torch.zeros_like(clear[:, :1]))
+        nothing = torch.zeros_like(clear[:, :1])
+        batch = Batch(cloudy, clear, nothing, torch.zeros(1, dtype=torch.bool))
         return overcast(batch, [sample], self._opaque)[:2]

@@ -57,6 +57,9 @@ class TrainOptions(DataOptions):
     augment: float = 0.0
     """Fraction of the clear images that change scale and colour before clouds are laid, so that a
     few images stand for many."""
+    hide_prior: float = 0.0
+    """Fraction of the crops whose prior the inversion does not see while it learns alone. So it
+    does not rely on a prior that knows the training images better than others."""
     pretrained: Path | None = None
     """Weights to begin with: a best.pt or released weights. They decide the network and --residual,
     and the prior unless --prior names another. Default: random weights."""
@@ -152,6 +155,11 @@ class TrainOptions(DataOptions):
                 "--held-out is for one dataset; name the lists of a mixture in its file."
             )
 
+        if self.hide_prior and self.epochs_inversion == 0:
+            raise ValueError(
+                f"--hide-prior is {self.hide_prior}, but it works in the phase of the inversion "
+                "alone; give --epochs-inversion, or leave it out."
+            )
         residual = self.residual or self.pretrained is not None
         check_inversion(self.epochs_inversion, residual=residual)
         epochs = (self.epochs_inversion, self.epochs_frozen, self.epochs_tunable)
@@ -184,7 +192,9 @@ class TrainOptions(DataOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
-        require_fraction(opaque=self.opaque, odd=self.odd, augment=self.augment)
+        require_fraction(
+            opaque=self.opaque, odd=self.odd, augment=self.augment, hide_prior=self.hide_prior
+        )
 
     @property
     def split_lists(self) -> SplitLists:

@@ -6,7 +6,7 @@ from typing import NamedTuple, Self
 
 from torch import Tensor, nn
 
-from scpm import SCPM
+from scpm import SCPM, Prior
 from thiefcloud.data.batches import Batch
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.training.losses import RestorationLoss, psnr_loss, thickness_loss
@@ -113,7 +113,7 @@ def inversion_losses(thickness_weight: float) -> Losses:
     """Return the losses of the inversion alone, and of the thickness that guides it."""
 
     def losses(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        inverted, thickness = part(batch.cloudy)
+        inverted, thickness = part(batch.cloudy, batch.hidden)
         pixel = psnr_loss(inverted, batch.clear)
         if thickness_weight == 0:
             return {"loss": pixel}
@@ -126,7 +126,11 @@ def inversion_losses(thickness_weight: float) -> Losses:
 class InversionAlone(nn.Module):
     """The inversion of a network with its prior, without the network behind it.
 
-    Shape: cloudy images (N, bands, H, W) to inverted ones, and the thickness (N, 1, H, W).
+    A prior knows the ground that it was trained on, and says more of the clouds above it than of
+    others. An inversion that sees the prior of every image would rely on that.
+
+    Shape: cloudy images (N, bands, H, W), and (N,) bool: those whose prior the inversion does not
+    see; to inverted ones, and the thickness (N, 1, H, W).
     """
 
     def __init__(self, model: RemovalNetwork) -> None:
@@ -140,7 +144,8 @@ class InversionAlone(nn.Module):
         self.prior.eval()
         return self
 
-    def forward(self, cloudy: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, cloudy: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Invert cloudy images, and return the thickness that the prior sees."""
         prior = self.prior(cloudy)
-        return self.inversion(cloudy, prior), prior.thickness
+        seen = ~hidden[:, None, None, None]
+        return self.inversion(cloudy, Prior._make(part * seen for part in prior)), prior.thickness

@@ -50,7 +50,7 @@ def assert_close(one: Tensor, other: Tensor) -> None:
     Then a few pixels may be rounded to another of 256 levels.
     """
     assert torch.equal(one.isnan(), other.isnan())
-    assert (one - other).nan_to_num().abs().mean() < 1e-5
+    assert (one.float() - other.float()).nan_to_num().abs().mean() < 1e-5
 
 
 def test_batches_are_bit_equal_from_either_store(data: Data) -> None:
@@ -115,6 +115,26 @@ def test_opaque_clouds_add_to_the_thickness(data: Data) -> None:
     assert torch.equal(before.isnan(), after.isnan())
     assert (after - before).nan_to_num().min() > -1e-6
     assert after.nan_to_num().max() > 0.95
+
+
+@pytest.mark.parametrize(
+    ("fraction", "expected"), [(0.0, (0, 0)), (0.5, (0.3, 0.7)), (1.0, (1, 1))]
+)
+def test_priors_are_hidden_of_a_fraction(
+    data: Data, fraction: float, expected: tuple[float, float]
+) -> None:
+    processes = Processes(0, 1, CPU)
+    crops = CloudyCrops(data, crop=16, store="host", processes=processes, hide_prior=fraction)
+    plain = CloudyCrops(data, crop=16, store="host", processes=processes)
+    sampler = crops.sampler(0, len(crops), seed=5, processes=processes)
+    hidden = []
+    for step in range(20):
+        samples = sampler.batch_at(step)
+        batch, again, other = (each.__getitems__(samples) for each in (crops, crops, plain))
+        assert torch.equal(batch.hidden, again.hidden)
+        assert_close(batch.cloudy, other.cloudy)
+        hidden.append(batch.hidden)
+    assert expected[0] <= torch.cat(hidden).float().mean() <= expected[1]
 
 
 def test_augmented_ground_is_the_truth_below_its_cloud(data: Data) -> None:

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scpm import SCPM
+from scpm import SCPM, Prior
 from thiefcloud import ThiefCloud
 from thiefcloud.data.batches import Batch
 from thiefcloud.training.losses import RestorationLoss
@@ -22,7 +22,8 @@ def model() -> ThiefCloud:
 @pytest.fixture
 def batch() -> Batch:
     clear = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
-    return Batch(0.6 * clear + 0.3, clear, torch.full((2, 1, 32, 32), 0.4))
+    hidden = torch.tensor([False, True])
+    return Batch(0.6 * clear + 0.3, clear, torch.full((2, 1, 32, 32), 0.4), hidden)
 
 
 def parts_that_learn(model: ThiefCloud) -> set[str]:
@@ -47,6 +48,21 @@ def test_the_inversion_learns_alone_or_with_the_head_of_the_prior(
     if weight > 0:
         total = found["pixel"] + weight * found["thickness"]
         torch.testing.assert_close(found["loss"], total)
+
+
+def test_the_inversion_does_not_see_a_hidden_prior(model: ThiefCloud, batch: Batch) -> None:
+    part, _ = prepare(PHASES["inversion"], model, RestorationLoss())
+    assert model.inversion is not None
+    for layer in (model.inversion.from_guide, *model.inversion.heads):
+        layer.weight.data.normal_(std=0.1)
+    seen, thickness = part.eval()(batch.cloudy, batch.hidden)
+    prior = model.prior(batch.cloudy)
+    nothing = Prior._make(torch.zeros_like(one) for one in prior)
+    for number, one in enumerate((prior, nothing)):
+        expected = model.inversion(batch.cloudy, one)[number]
+        torch.testing.assert_close(seen[number], expected, rtol=1e-4, atol=1e-5)
+    assert (model.inversion(batch.cloudy, prior)[1] - seen[1]).abs().max() > 0.01
+    torch.testing.assert_close(thickness, prior.thickness)
 
 
 def test_a_scored_thickness_lets_the_head_learn_with_the_whole_network(
