@@ -46,6 +46,10 @@ class SceneOptions(PeakOptions):
         super().__post_init__()
         if self.out.suffix.lower() not in (".tif", ".tiff"):
             raise ValueError(f"--out is {self.out}, expected a file whose name ends in .tif.")
+        if self.out.exists() and self.scene.exists() and self.out.samefile(self.scene):
+            raise ValueError(
+                f"--out {self.out} is the scene itself and would be replaced; name another file."
+            )
         require_pixels(SMALLEST, tile=self.tile)
 
     def load(self) -> RemovalNetwork:

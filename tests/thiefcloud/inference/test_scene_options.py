@@ -51,3 +51,15 @@ def test_files_and_tiles_that_cannot_be_written_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         SceneOptions(scene=Path("scene.tif"), out=Path(out), tile=tile)
+
+
+@pytest.mark.parametrize("kind", ["itself", "link", "hard link"])
+def test_the_scene_is_never_replaced(tmp_path: Path, kind: str) -> None:
+    path = out = tmp_path / "a.tif"
+    path.write_bytes(b"a scene")
+    if kind != "itself":
+        out = tmp_path / "b.tif"
+        out.symlink_to(path) if kind == "link" else out.hardlink_to(path)
+    SceneOptions(scene=tmp_path / "another.tif", out=out)  # reading says that it is missing
+    with pytest.raises(ValueError, match="is the scene itself and would be replaced"):
+        SceneOptions(scene=path, out=out)
