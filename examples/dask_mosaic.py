@@ -14,6 +14,7 @@ import tyro
 from dask.array.overlap import ensure_minimum_chunksize as at_least
 from distributed import Client
 
+from cloudkit.errors import UserError
 from cloudkit.script.command_line import run_script
 from thiefcloud import IntegerSource, Window, measure_scene, reach_of, restore_window
 from thiefcloud.inference.weights import load_once
@@ -47,6 +48,8 @@ def main(
     workers: int = 2,
 ) -> None:
     """Restore a mosaic."""
+    if min(tile, workers) < 1:
+        raise UserError(f"--tile is {tile} and --workers {workers}, expected 1 or more of each.")
     if out.exists():
         raise FileExistsError(f"{out} exists already; remove it, or name another --out.")
     unfinished = out.with_name(f".{out.name}.unfinished")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import ray
 from ray.util import ActorPool
 
+from cloudkit.script.checks import require_not_negative, require_positive
 from cloudkit.script.command_line import parser, run_script
 from thiefcloud import SceneStatistics, Window, restore_window
 from thiefcloud.inference.scene_options import SceneOptions
@@ -27,6 +28,12 @@ class RayOptions(SceneOptions):
     """Number of processes."""
     gpus: float = 0
     """GPUs of each."""
+
+    def __post_init__(self) -> None:
+        """Reject numbers of workers and GPUs that cannot be."""
+        super().__post_init__()
+        require_positive(workers=self.workers)
+        require_not_negative(gpus=self.gpus)
 
 
 class Worker:

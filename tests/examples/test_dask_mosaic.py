@@ -67,3 +67,10 @@ def test_a_worker_that_is_killed(pixels: np.ndarray, checkpoint: Path, tmp_path:
     torch.set_num_threads(threads)
     assert (found != pixels).mean() > 0.5
     assert not found[:, 300:, 480:].any()
+
+
+@pytest.mark.parametrize(("option", "value"), [("tile", 0), ("tile", -64), ("workers", 0)])
+def test_numbers_that_cannot_be_are_refused(option: str, value: int, tmp_path: Path) -> None:
+    """Without workers it would wait for ever."""
+    arguments = ("--mosaic", tmp_path, "--out", tmp_path / "out.zarr", f"--{option}", value)
+    assert start(DASK, *arguments).wait(timeout=60) == 2

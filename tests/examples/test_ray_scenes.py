@@ -60,3 +60,13 @@ def test_a_run_that_is_killed_is_one_that_predict_goes_on_with(
 
     run(PREDICT, scene, "--bands", 4, 3, 2, "--device", "cpu", "--out", tmp_path)
     assert out.read_bytes() == expected
+
+
+@pytest.mark.parametrize(("option", "value"), [("workers", 0), ("workers", -1), ("gpus", -1)])
+def test_numbers_that_cannot_be_are_refused(
+    option: str, value: int, scene: Path, tmp_path: Path
+) -> None:
+    """Without workers no tile is written, and the run ended with an error of a file."""
+    arguments = (*ARGUMENTS, f"--{option}", value)
+    assert start(RAY, scene, tmp_path / "a.tif", *arguments).wait(timeout=60) == 2
+    assert not list(tmp_path.iterdir())

@@ -21,7 +21,7 @@ class IntegerSource(ArraySource):
 
     Raises:
         UserError: the array holds no integers, or not the bands red, green and blue, or its type
-            cannot hold the peak.
+            cannot hold the peak, or the peak is not positive.
     """
 
     def __init__(
@@ -36,6 +36,10 @@ class IntegerSource(ArraySource):
             raise UserError(
                 f"the array holds {array.dtype} of shape {tuple(array.shape)}, expected integers "
                 "of shape (3, rows, columns); choose red, green and blue, and scale floats."
+            )
+        if not peak > 0:
+            raise UserError(
+                f"the peak is {peak:g}, expected more than 0; name the value that means white."
             )
         largest = np.iinfo(array.dtype).max
         if peak > largest:

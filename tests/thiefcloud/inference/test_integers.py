@@ -41,3 +41,10 @@ def test_a_peak_that_the_type_cannot_hold_is_refused() -> None:
     IntegerSource(array, 255)
     with pytest.raises(UserError, match="uint8, whose largest value 255 is below the peak of 1000"):
         IntegerSource(array, 1000)
+
+
+@pytest.mark.parametrize("peak", [0, -1, float("nan")])
+def test_a_peak_that_is_not_positive_is_refused(peak: float) -> None:
+    """All that holds data would be white, and come back as 1."""
+    with pytest.raises(UserError, match=f"the peak is {peak:g}, expected more than 0"):
+        IntegerSource(np.full((3, 4, 4), 100, np.uint8), peak)
