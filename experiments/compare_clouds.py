@@ -20,6 +20,7 @@ from torch import Tensor
 from cloud_statistics import CLASSES, cloud_statistics
 from cloudkit.files import write_json
 from cloudkit.processes import Processes
+from cloudkit.script.checks import require_seed
 from cloudkit.script.command_line import RUNS, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import PeakOptions
@@ -53,6 +54,7 @@ class CompareOptions(PeakOptions):
     def __post_init__(self) -> None:
         """Reject contradictions."""
         super().__post_init__()
+        require_seed(seed=self.seed)
         if self.dataset == "clear":
             raise ValueError("--dataset clear holds no cloud; name a dataset of pairs.")
 

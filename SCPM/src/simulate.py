@@ -27,13 +27,13 @@ from cloudkit.files import UNFINISHED, write_json
 from cloudkit.folders import is_empty, require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
 from cloudkit.processes import Processes, choose_device
-from cloudkit.script.checks import require_not_negative, require_positive
+from cloudkit.script.checks import require_positive, require_seed
 from cloudkit.script.command_line import RUNS, SAMPLE, parser, plain, run_script
 from cloudkit.script.each_image import for_each_image, refuse_left_out
 from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
 from scpm.data import simulator
-from scpm.options import Backend, check_clouds
+from scpm.options import FIELDS_FRACTION, Backend, check_clouds
 from trainkit.data.datasets import require_clear
 from trainkit.data.pairs import named_images
 from trainkit.data.sampling import SampleIndex
@@ -67,14 +67,14 @@ class SimulateOptions(PeakOptions):
     fields: Path | None = None
     """Take the shape of some physical clouds from the opacity maps of this folder, which
     SCPM/src/extract_clouds.py writes."""
-    fields_fraction: float = 0.3
+    fields_fraction: float = FIELDS_FRACTION
     """Fraction of the physical clouds that take their shape from --fields."""
 
     def __post_init__(self) -> None:
         """Reject contradictions."""
         super().__post_init__()
         require_positive(copies=self.copies)
-        require_not_negative(seed=self.seed)
+        require_seed(seed=self.seed)
         check_clouds(self.backend, self.clouds, self.fields, self.fields_fraction, simulated=True)
 
         clear, out = self.clear.resolve(), self.out.resolve()

@@ -8,21 +8,31 @@ from pathlib import Path
 
 from cloudkit.errors import UserError
 
+_LARGEST_SEED = 2**63 - 1
+
 
 def require_positive(**values: float) -> None:
     """Require that every value is a finite number greater than 0."""
     for name, value in values.items():
         if not value > 0:
             raise ValueError(f"{_option(name)} is {value}, expected more than 0.")
-        if math.isinf(value):  # files of options are JSON, which has no infinity
-            raise ValueError(f"{_option(name)} is {value}, expected a finite number.")
+        _require_finite(name, value)
 
 
 def require_not_negative(**values: float) -> None:
-    """Require that every value is 0 or more."""
+    """Require that every value is a finite number of 0 or more."""
     for name, value in values.items():
         if not value >= 0:
             raise ValueError(f"{_option(name)} is {value}, expected 0 or more.")
+        _require_finite(name, value)
+
+
+def require_seed(**seeds: int) -> None:
+    """Require that every seed is one that PyTorch takes."""
+    require_not_negative(**seeds)
+    for name, seed in seeds.items():
+        if seed > _LARGEST_SEED:
+            raise ValueError(f"{_option(name)} is {seed}, expected at most {_LARGEST_SEED}.")
 
 
 def require_fraction(**values: float) -> None:
@@ -63,6 +73,11 @@ def require_apart(out: Path, source: Path | None) -> None:
             f"--out {out} lies inside {source}, so results would be read as images the next time; "
             "choose another."
         )
+
+
+def _require_finite(name: str, value: float) -> None:
+    if math.isinf(value):  # files of options are JSON, which has no infinity
+        raise ValueError(f"{_option(name)} is {value}, expected a finite number.")
 
 
 def _option(name: str) -> str:

@@ -12,6 +12,7 @@ from cloudkit.script.checks import (
     require_multiple,
     require_not_negative,
     require_positive,
+    require_seed,
 )
 from cloudkit.script.command_line import CHOICES, RUNS, peek
 from cloudkit.script.peak import PeakOptions
@@ -119,9 +120,9 @@ class AblationOptions(PeakOptions):
             jobs=self.jobs,
         )
         check_inversion(self.epochs_inversion, residual=self.residual)
-        require_not_negative(
-            even_steps=self.even_steps, perceptual=self.perceptual, seeds=min(self.seeds)
-        )
+        require_not_negative(even_steps=self.even_steps, perceptual=self.perceptual)
+        for seed in self.seeds:
+            require_seed(seeds=seed)
         require_multiple(self.crop, FACTOR)
         require_apart(self.out, self.root)
 

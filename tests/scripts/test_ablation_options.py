@@ -24,6 +24,7 @@ from tests.scripts.test_every_script import documented_fields
         (["--arms", "unet", "unet"], "--arms is unet unet, expected at least one, each once."),
         (["--seeds", "1", "1"], "--seeds is 1 1, expected at least one, each once."),
         (["--seeds", "-1"], "--seeds is -1, expected 0 or more."),
+        (["--seeds", "1", str(2**63)], f"--seeds is {2**63}, expected at most {2**63 - 1}."),
         (["--arms", "tuned"], "tuned"),
         (["--crop", "20"], "--crop is 20, expected a multiple of 8"),
         (["--batch", "0"], "--batch is 0, expected more than 0."),

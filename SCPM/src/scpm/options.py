@@ -9,8 +9,8 @@ from cloudkit.script.checks import (
     require_decay,
     require_fraction,
     require_multiple,
-    require_not_negative,
     require_positive,
+    require_seed,
 )
 from cloudkit.script.command_line import RUNS
 from cloudkit.script.peak import PeakOptions
@@ -21,6 +21,7 @@ from trainkit.data.stores import Store
 from trainkit.training.precision import Precision
 
 Backend = Literal["physical", "scg"]
+FIELDS_FRACTION = 0.3  # the default
 
 
 def check_clouds(
@@ -41,6 +42,11 @@ def check_clouds(
         simulated: whether clouds are simulated at all.
     """
     require_fraction(fields_fraction=fields_fraction)
+    if fields is None and fields_fraction != FIELDS_FRACTION:
+        raise ValueError(
+            f"--fields-fraction {fields_fraction} has no effect without --fields; name the folder "
+            "of opacity maps, or leave it out."
+        )
     if len(clouds.wavelengths) != 3:
         raise ValueError(
             f"--clouds.wavelengths are {clouds.wavelengths}, expected three: of red, green and "
@@ -106,7 +112,7 @@ class PriorTrainOptions(PeakOptions):
     fields: Path | None = None
     """Take the shape of some simulated clouds from the opacity maps of this folder, which
     SCPM/src/extract_clouds.py writes."""
-    fields_fraction: float = 0.3
+    fields_fraction: float = FIELDS_FRACTION
     """Fraction of the simulated clouds that take their shape from --fields."""
     opaque: float = 0.0
     """Fraction of the crops under opaque clouds too, so that the prior knows the thickness 1."""
@@ -142,7 +148,7 @@ class PriorTrainOptions(PeakOptions):
         )
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
-        require_not_negative(seed=self.seed)
+        require_seed(seed=self.seed)
         require_fraction(opaque=self.opaque, augment=self.augment)
         if self.augment and self.pairs is not None:
             raise ValueError(
@@ -192,7 +198,7 @@ class PriorTestOptions(PeakOptions):
     fields: Path | None = None
     """Take the shape of some simulated clouds from the opacity maps of this folder, which
     SCPM/src/extract_clouds.py writes."""
-    fields_fraction: float = 0.3
+    fields_fraction: float = FIELDS_FRACTION
     """Fraction of the simulated clouds that take their shape from --fields."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1, ..."""

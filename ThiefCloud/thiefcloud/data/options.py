@@ -7,7 +7,7 @@ from typing import Literal
 from cloudkit.script.command_line import SAMPLE
 from cloudkit.script.peak import PeakOptions
 from scpm import CloudOptions
-from scpm.options import Backend, check_clouds
+from scpm.options import FIELDS_FRACTION, Backend, check_clouds
 from trainkit.data.datasets import DatasetName
 from trainkit.data.splits import SplitLists
 
@@ -37,7 +37,7 @@ class DataOptions(PeakOptions):
     fields: Path | None = None
     """Folder of opacity maps of real clouds (SCPM/src/extract_clouds.py). Some simulated clouds
     take their shape from them. Default: none."""
-    fields_fraction: float = 0.3
+    fields_fraction: float = FIELDS_FRACTION
     """Fraction of the simulated clouds with such shapes, if --fields is given."""
     split: Path | None = None
     """List of names, one a line, that replaces the dataset's own split. train.py trains on these

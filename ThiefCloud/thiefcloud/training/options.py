@@ -10,6 +10,7 @@ from cloudkit.script.checks import (
     require_multiple,
     require_not_negative,
     require_positive,
+    require_seed,
 )
 from scpm import FACTOR
 from thiefcloud.data.options import DataOptions
@@ -186,10 +187,10 @@ class TrainOptions(DataOptions):
             perceptual=self.perceptual,
             thickness=self.thickness,
             lr_end=self.lr_end,
-            seed=self.seed,
             jitter=self.jitter,
             even_steps=self.even_steps,
         )
+        require_seed(seed=self.seed)
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
         require_fraction(
