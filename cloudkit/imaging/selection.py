@@ -1,5 +1,6 @@
 """Bands of a file that a network sees, as tensors and back."""
 
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from cloudkit.imaging.raster import Raster
 from cloudkit.imaging.scaling import Scaling, find_scaling
 
 _NETWORK = 3  # bands that networks see
+_NEARLY_WHITE = 0.999  # mean in [0, 1] of an image without anything to see
 _FLOAT_STEP = 2.0**-12  # of the scale, from a float that means no data; 16 bits can hold it
 _RGB = (ColorInterp.red, ColorInterp.green, ColorInterp.blue)
 
@@ -71,7 +73,10 @@ class Selection:
             scaled = scaling.to_unit(chosen.pixels)
             scaled[~chosen.has_data] = 0
             scaled = np.repeat(scaled, _NETWORK, axis=-1) if self.is_gray else scaled
-            return torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+            unit = torch.from_numpy(np.ascontiguousarray(scaled.transpose(2, 0, 1)))
+            if whole:
+                self.require_contrast(_ground_of(unit))
+            return unit
 
         pixels = torch.from_numpy(bands_of(chosen, self.path, _NETWORK))
         if whole and not scaling.is_found and pixels.dtype in (torch.uint16, torch.int16):
@@ -84,6 +89,7 @@ class Selection:
             raise ImageError(f"{self.path}: {error}") from error
         if whole:
             self.require_reach(float(unit.max()))
+            self.require_contrast(_ground_of(unit))
         return unit
 
     def require_reach(self, brightest: float) -> None:
@@ -104,6 +110,30 @@ class Selection:
             require_reach(brightest * scaling.high[0], dtype, scaling.high[0], advice)
         except ValueError as error:
             raise ImageError(f"{self.path}: {error}") from error
+
+    def require_contrast(self, ground: Tensor) -> None:
+        """Check that not all of an image is white, and say if all of it is black.
+
+        Args:
+            ground: mean of each band over the pixels with data of the whole image, in [0, 1].
+
+        Raises:
+            ImageError: it is white, so that all values would be replaced by that of white.
+        """
+        scaling = self.scaling
+        can_exceed = min(scaling.high) < self.properties.maximum or self.properties.maximum == 1
+        if scaling.is_found and can_exceed and float(ground.min()) > _NEARLY_WHITE:
+            white = " ".join(f"{value:g}" for value in sorted(set(scaling.high)))
+            raise ImageError(
+                f"{self.path}: nearly all values reach {white}, which is white by "
+                f"{scaling.reason}; name a larger value of white by --peak or --scale."
+            )
+        if scaling.reason.startswith("--") and min(scaling.low) > 0 and not ground.any():
+            print(
+                f"note: {self.path} has no data above {scaling.low[0]:g}, which is black by "
+                f"{scaling.reason}, so nothing in it is restored.",
+                file=sys.stderr,
+            )
 
     def to_stored(self, raster: Raster, given: Tensor, restored: Tensor) -> np.ndarray:
         """Convert restored bands (3, H, W) to stored values (H, W, bands), as `of` has them.
@@ -153,6 +183,12 @@ class Selection:
         pixels = raster.pixels.copy()
         pixels[..., self.places] = stored
         return replace(raster, pixels=pixels)
+
+
+def _ground_of(unit: Tensor) -> Tensor:
+    """Return the mean (bands,) of the pixels that are not 0 in all bands, or 0."""
+    valid = unit.any(0)
+    return unit.sum((1, 2), dtype=torch.float64) / valid.sum().clamp_min(1)
 
 
 def select(

@@ -8,10 +8,43 @@ import pytest
 
 from cloudkit.imaging.images import write_image
 from tests.cloudkit.imaging import geotiffs
-from tests.helpers import Killed, assert_one_error, break_at, noise
+from tests.helpers import Killed, assert_one_error, break_at, noise, squeezed
 from tests.scripts.predicting import files, predict, scene
 from thiefcloud.inference import planning
 from thiefcloud.inference.rasters import RasterTarget
+
+
+@pytest.mark.parametrize("tile", [32, 96])
+@pytest.mark.parametrize(
+    "scale", [("--peak", 1), ("--peak", 255), ("--scale", 0, 400), ("--scale", 2, 3)]
+)
+def test_a_scale_that_makes_all_white_is_refused(
+    tmp_path: Path,
+    checkpoint: Path,
+    capsys: pytest.CaptureFixture[str],
+    tile: int,
+    scale: tuple[object, ...],
+) -> None:
+    """Restored values would be those of the scale, so the image would be lost."""
+    geotiffs.write(tmp_path / "a.tif", geotiffs.ramp("uint16", 3, 500, 9000, height=90))
+    arguments = (tmp_path / "a.tif", *scale, "--tile", tile, "--out", tmp_path / "out")
+    assert predict(checkpoint, *arguments) == 2
+    message = f"a.tif: nearly all values reach {scale[-1]}, which is white by {scale[0]}; name a"
+    assert message in squeezed(capsys.readouterr().err)
+    assert not (tmp_path / "out" / "a.tif").exists()
+
+
+@pytest.mark.parametrize("tile", [32, 96])
+def test_a_scale_that_makes_all_black_is_named(
+    tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str], tile: int
+) -> None:
+    pixels = geotiffs.ramp("uint16", 3, 500, 9000, height=90)
+    geotiffs.write(tmp_path / "a.tif", pixels)
+    arguments = (tmp_path / "a.tif", "--scale", 20000, 60000, "--tile", tile, "--out")
+    assert predict(checkpoint, *arguments, tmp_path / "out") == 0
+    shown = squeezed(capsys.readouterr().err)
+    assert "a.tif has no data above 20000, which is black by --scale" in shown
+    np.testing.assert_array_equal(geotiffs.stored(tmp_path / "out" / "a.tif"), pixels)
 
 
 def test_bad_scenes_are_named_and_the_others_go_on(

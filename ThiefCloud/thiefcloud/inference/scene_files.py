@@ -188,6 +188,7 @@ def _statistics(
     # At once too: other places in memory may round otherwise.
     statistics = SceneStatistics.load(path)
     plan.source.selection.require_reach(float(statistics.ground.max()))
+    plan.source.selection.require_contrast(statistics.ground)
     return statistics
 
 

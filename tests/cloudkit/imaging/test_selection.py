@@ -195,6 +195,19 @@ def test_infinity_may_mean_no_data(tmp_path: Path) -> None:
         assert unit.isfinite().all()
 
 
+def test_an_image_may_be_white_by_its_type_or_its_largest_value(tmp_path: Path) -> None:
+    """A cloud that hides all of an image is no wrong scale."""
+    path = tmp_path / "a.tif"
+    geotiffs.write(path, np.full((4, 5, 3), 255, np.uint8))
+    for options in ({}, {"peak": 255.0}):
+        selection, raster = selected(path, **options), read_raster(path)
+        assert selection.to_unit(raster, whole=True).min() == 1
+    selection = selected(path, peak=254.0)
+    assert selection.to_unit(raster).min() == 1  # a window
+    with pytest.raises(ImageError, match="nearly all values reach 254, which is white by --peak"):
+        selection.to_unit(raster, whole=True)
+
+
 @pytest.mark.parametrize(
     ("options", "tags", "advice"),
     [
