@@ -15,6 +15,8 @@ from trainkit.scoring.comparison import UNTOUCHED, Format
 from trainkit.scoring.measures import MeasureNames
 from trainkit.scoring.protocols import Protocol
 
+_OF_NETWORKS = ("flips", "blend", "fast")  # options that change what a network restores
+
 
 def default_checkpoint() -> Path:
     """Return the user's own trained weights, or the released general ones if there are none."""
@@ -46,7 +48,7 @@ class TestOptions(DataOptions):
     with guided filter."""
     method: str | None = None
     """Name of the method in tables. Default: the name of --baseline, or the path of --checkpoint or
-    --restored."""
+    --restored, with --flips, --blend and --fast if they are given."""
     protocol: Protocol | Literal["all"] = "plain"
     """Rules for PSNR and SSIM, which ThiefCloud/SCORES.md explains. plain is always reported beside
     any other."""
@@ -82,11 +84,13 @@ class TestOptions(DataOptions):
                 f"--baseline {self.baseline} and --restored {self.restored} are two methods; score "
                 "one at a time."
             )
-        for name in ("flips", "blend", "fast"):
-            if getattr(self, name) and (self.baseline or self.restored):
-                raise ValueError(
-                    f"--{name} is for networks; leave it out with --baseline and --restored."
-                )
+        given = [name for name in _OF_NETWORKS if getattr(self, name)]
+        if self.checkpoint != default_checkpoint():
+            given.append("checkpoint")
+        if given and (self.baseline or self.restored):
+            raise ValueError(
+                f"--{given[0]} is for networks; leave it out with --baseline and --restored."
+            )
 
     @property
     def title(self) -> str:
@@ -95,7 +99,8 @@ class TestOptions(DataOptions):
             return self.method
         if self.baseline:
             return "dark channel prior"
-        return str(self.restored or self.checkpoint) + ", fast" * self.fast
+        changing = [name for name in _OF_NETWORKS if getattr(self, name)]
+        return ", ".join([str(self.restored or self.checkpoint), *changing])
 
 
 @dataclass(frozen=True)

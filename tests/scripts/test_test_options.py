@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from tests.helpers import (
     write_pairs,
 )
 from tests.scripts.scoring import NAMES, read, read_pair, run
+from thiefcloud import scoring_options
 from trainkit.scoring.protocols import PROTOCOLS
 
 
@@ -111,6 +113,8 @@ def test_options_that_contradict(
         ),
         (["--flips", "--restored", tmp_path], "--flips is for networks"),
         (["--fast", "--baseline", "dark-channel"], "--fast is for networks"),
+        (["--checkpoint", "rice1", "--baseline", "dark-channel"], "--checkpoint is for networks"),
+        (["--checkpoint", "rice1", "--restored", tmp_path], "--checkpoint is for networks"),
         (["--blend", "--baseline", "dark-channel"], "--blend is for networks"),
         (["--dataset", "clear", "--root", scenes, "--out", scenes / "scores"], "lies inside"),
     ):
@@ -151,6 +155,17 @@ def test_mistakes_are_one_line(
         ("--checkpoint", prior, "prior.pt holds the network 'scpm', expected 'thiefcloud'"),
         ("--checkpoint", tmp_path / "absent.pt", "ThiefCloud/train.py trains ThiefCloud"),
     ):
-        assert run(scenes, out, "--checkpoint", checkpoint, option, value) == 2
+        method = () if option == "--restored" else ("--checkpoint", checkpoint)
+        assert run(scenes, out, *method, option, value) == 2
         assert_one_error(capsys.readouterr().err, part)
         assert not (out / "metrics.json").exists()
+
+
+def test_the_name_of_a_method_tells_all_that_changes_its_scores() -> None:
+    """Else compare.py could not tell the runs of one checkpoint apart."""
+    general = scoring_options.TestOptions(checkpoint=Path("w.pt"))
+    assert general.title == "w.pt"
+    assert replace(general, fast=True).title == "w.pt, fast"
+    assert replace(general, blend=True).title == "w.pt, blend"
+    assert replace(general, fast=True, blend=True, flips=True).title == "w.pt, flips, blend, fast"
+    assert replace(general, blend=True, method="Ours").title == "Ours"
