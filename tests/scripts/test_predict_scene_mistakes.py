@@ -47,6 +47,28 @@ def test_a_scale_that_makes_all_black_is_named(
     np.testing.assert_array_equal(geotiffs.stored(tmp_path / "out" / "a.tif"), pixels)
 
 
+@pytest.mark.parametrize("name", ["pixels", "thickness"])
+@pytest.mark.parametrize("size", [0, 40, 300])
+def test_damaged_tiles_of_an_interrupted_run_are_restored_again(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
+) -> None:
+    scene(tmp_path / "a.tif", 3)
+    arguments = (tmp_path / "a.tif", "--tile", 32, "--thickness", "--out")
+    assert predict(checkpoint, *arguments, tmp_path / "unbroken") == 0
+    with monkeypatch.context() as patch:
+        break_at(patch, RasterTarget, "finish", 4)
+        with pytest.raises(Killed):
+            predict(checkpoint, *arguments, tmp_path / "out")
+    tile = next((tmp_path / "out").glob(f".*/{name}_0_32_*.npy"))
+    tile.write_bytes(tile.read_bytes()[:size])
+
+    assert predict(checkpoint, *arguments, tmp_path / "out") == 0
+    assert files(tmp_path / "out") == ["a.tif", "a_thickness.tif"]
+    for file in files(tmp_path / "out"):
+        found, expected = (tmp_path / folder / file for folder in ("out", "unbroken"))
+        assert found.read_bytes() == expected.read_bytes()
+
+
 def test_bad_scenes_are_named_and_the_others_go_on(
     tmp_path: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

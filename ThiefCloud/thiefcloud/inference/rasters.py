@@ -140,7 +140,7 @@ class RasterTarget:
 
     def is_finished(self, tile: Window) -> bool:
         """Return True for a tile that is already there."""
-        return self._pixels.has(tile)
+        return self._pixels.has(tile) and self._thickness.has(tile)
 
     def write(self, window: Window, pixels: Tensor, thickness: Tensor) -> None:
         """Keep a window until its tile is complete; see `Target`."""

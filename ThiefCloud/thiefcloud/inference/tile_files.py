@@ -40,8 +40,12 @@ class TileFiles:
         write_atomically(self._path(tile), partial(np.save, arr=array, allow_pickle=False))
 
     def has(self, tile: Window) -> bool:
-        """Return True for a tile that is written."""
-        return self._path(tile).exists()
+        """Return True for a tile that is written, unless its file is damaged."""
+        try:
+            stored = np.load(self._path(tile), mmap_mode="r")
+        except (OSError, ValueError, EOFError):
+            return False
+        return stored.ndim == 3 and stored.shape[:2] == (tile.height, tile.width)
 
     def read(self, window: Window, tiles: Sequence[Window]) -> np.ndarray:
         """Read a window (h, w, bands) from the tiles of the scene."""
