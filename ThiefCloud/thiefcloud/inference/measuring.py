@@ -26,7 +26,14 @@ from thiefcloud.inference.scene_statistics import (
     prior_halo,
 )
 from thiefcloud.inference.tiles import PaddedScene, Source, Window, read_valid
-from thiefcloud.inference.windows import COARSEST, NETWORK_HALO, crop_prior, prepare, see
+from thiefcloud.inference.windows import (
+    COARSEST,
+    NETWORK_HALO,
+    crop_prior,
+    prepare,
+    require_scene,
+    see,
+)
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.statistics import sampling_step, scene_statistics
 
@@ -63,9 +70,10 @@ def measure_scene(
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: `fast` with a network without an inversion.
+        UserError: `fast` with a network without an inversion, or no network or source.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
+    require_scene(model, source)
     if fast:
         require_inversion(model)
     borders = Borders(0, 0, 0, 0)

@@ -6,6 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from cloudkit.errors import UserError
 from cloudkit.imaging.padding import at_any_size, check_unit_images
 from scpm import FACTOR
 from thiefcloud.inference.borders import Borders, find_borders
@@ -32,7 +33,7 @@ def restore(model: Restorer, image: Tensor, *, flips: bool = False, fast: bool =
 
     Raises:
         ValueError: an image of another type, shape or range.
-        UserError: `fast` with a network without an inversion.
+        UserError: `fast` with a network without an inversion, or no network.
     """
     return restore_and_detect(model, image, flips=flips, fast=fast)[0]
 
@@ -66,8 +67,13 @@ def restore_and_detect(
 
     Raises:
         ValueError: an image of another type, shape or range.
-        UserError: `fast` with a network without an inversion.
+        UserError: `fast` with a network without an inversion, or no network.
     """
+    if not hasattr(model, "reads_statistics"):
+        raise UserError(
+            f"the model is {type(model).__name__}, expected a network of thiefcloud.load or "
+            "thiefcloud.load_onnx, before the image."
+        )
     if fast:
         require_inversion(model)
     check_unit_images(image, model.in_channels)

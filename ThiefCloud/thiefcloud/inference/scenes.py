@@ -12,7 +12,7 @@ from thiefcloud.inference.measuring import Progress, measure_scene
 from thiefcloud.inference.restore import restore_and_detect
 from thiefcloud.inference.scene_statistics import SceneStatistics, prior_halo
 from thiefcloud.inference.tiles import GainTarget, Source, Target, Window, whole
-from thiefcloud.inference.windows import restore_with_gain
+from thiefcloud.inference.windows import require_scene, restore_with_gain
 from thiefcloud.network.base import RemovalNetwork
 
 SMALLEST = 32  # side of a tile in pixels
@@ -59,6 +59,7 @@ def restore_scene(
             or `gain` without an inversion.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
+    require_scene(model, source)
     if fast:
         require_inversion(model)
     if gain and model.inversion is None:

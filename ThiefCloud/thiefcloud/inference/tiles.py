@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from cloudkit.errors import UserError
 from cloudkit.imaging.padding import MARGIN, check_unit_images, lines_with_margin
 from scpm import FACTOR
 from thiefcloud.inference.gaps import REACH, without_gaps
@@ -165,9 +166,18 @@ class ArrayTarget:
     Args:
         pixels: (bands, H, W), floating.
         thickness: (1, H, W), floating, if it is wanted.
+
+    Raises:
+        UserError: an array of integers, which would hold 0 in place of fractions.
     """
 
     def __init__(self, pixels: np.ndarray, thickness: np.ndarray | None = None) -> None:
+        for array in (pixels, thickness):
+            if array is not None and array.dtype.kind != "f":
+                raise UserError(
+                    f"the array to write holds {array.dtype}, expected floats, because restored "
+                    "values are in [0, 1]; convert them afterwards."
+                )
         self.pixels, self.thickness = pixels, thickness
 
     def write(self, window: Window, pixels: Tensor, thickness: Tensor) -> None:

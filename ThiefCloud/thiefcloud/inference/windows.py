@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from cloudkit.errors import UserError
 from cloudkit.imaging.padding import inference
 from scpm import FACTOR, Prior, on_tile
 from thiefcloud.inference.fast import prior_of_reduced
@@ -39,8 +40,14 @@ def restore_window(
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: the statistics are those of another scene or network.
+        UserError: the statistics are those of another scene or network, or an argument is no
+            network, source or window.
     """
+    require_scene(model, source)
+    if not isinstance(window, Window):
+        raise UserError(
+            f"the window is {window!r}, expected thiefcloud.Window(top, left, height, width)."
+        )
     pixels, thickness, _ = restore_with_gain(model, source, statistics, window)
     return pixels, thickness
 
@@ -87,6 +94,25 @@ def restore_with_gain(
         part = inside.of(target, origin=window[:2])
         part.copy_(torch.where(valid_inside, result.to(part), part))
     return pixels, thickness, gains
+
+
+def require_scene(model: object, source: object) -> None:
+    """Check that a network and a scene can be restored by windows.
+
+    Raises:
+        UserError: one of them is something else.
+    """
+    if not hasattr(model, "gated_parts"):  # of a wrapped network, too
+        raise UserError(
+            f"the model is {type(model).__name__}, expected a network of thiefcloud.load; exported "
+            "ones restore whole images alone, by thiefcloud.restore."
+        )
+    if not all(hasattr(source, name) for name in ("bands", "height", "width", "read")):
+        raise UserError(
+            f"the scene is {type(source).__name__}, expected a source: "
+            "thiefcloud.IntegerSource(array, peak), or ArraySource(array) of "
+            "thiefcloud.inference.tiles for floats."
+        )
 
 
 def reach_of(statistics: SceneStatistics) -> int:

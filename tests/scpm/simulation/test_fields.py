@@ -96,5 +96,5 @@ def test_options_that_have_no_effect_are_refused() -> None:
         PriorTrainOptions(pairs=Path("pairs"), fields=Path("clouds"))
     with pytest.raises(ValueError, match="--fields-fraction is 2"):
         PriorTrainOptions(fields_fraction=2)
-    with pytest.raises(ValueError, match="--fields-fraction 0.5 has no effect without --fields"):
+    with pytest.raises(ValueError, match=r"--fields-fraction 0\.5 has no effect without --fields"):
         PriorTrainOptions(fields_fraction=0.5)

@@ -4,9 +4,17 @@ import numpy as np
 import pytest
 import torch
 
+from cloudkit.errors import UserError
 from cloudkit.imaging.padding import with_margin
 from tests.helpers import noise
-from thiefcloud.inference.tiles import ArraySource, PaddedScene, Window, read_valid, whole
+from thiefcloud.inference.tiles import (
+    ArraySource,
+    ArrayTarget,
+    PaddedScene,
+    Window,
+    read_valid,
+    whole,
+)
 
 
 @pytest.mark.parametrize("side", [1, 5, 7, 64])
@@ -51,3 +59,12 @@ def test_pixels_beyond_the_range_are_refused() -> None:
     source = ArraySource(np.full((3, 8, 8), 300, dtype=np.uint16), peak=255)
     with pytest.raises(ValueError, match=r"expected \[0, 1\]"):
         read_valid(source, whole(source))
+
+
+def test_arrays_that_hold_no_fractions_are_refused() -> None:
+    """All restored values below 1 would become 0."""
+    floats, integers = np.zeros((3, 4, 4), np.float16), np.zeros((1, 4, 4), np.uint8)
+    ArrayTarget(floats, floats[:1])
+    for arrays in ((integers,), (floats, integers)):
+        with pytest.raises(UserError, match="holds uint8, expected floats"):
+            ArrayTarget(*arrays)

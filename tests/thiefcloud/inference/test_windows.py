@@ -7,14 +7,25 @@ from dataclasses import replace
 import pytest
 import torch
 
+from cloudkit.errors import UserError
 from scpm import SCPM
 from tests.helpers import noise
 from tests.thiefcloud.inference.scenes import scene, with_random_residual
 from tests.thiefcloud.network.inversions import randomised
-from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, UNet, restore, restore_and_detect
+from thiefcloud import (
+    NoPrior,
+    RemovalNetwork,
+    Restoration,
+    Restorer,
+    ThiefCloud,
+    UNet,
+    restore,
+    restore_and_detect,
+)
 from thiefcloud.inference.measuring import measure_scene
 from thiefcloud.inference.scene_statistics import HALOS
-from thiefcloud.inference.tiles import ArraySource, Window
+from thiefcloud.inference.scenes import restore_scene
+from thiefcloud.inference.tiles import ArraySource, ArrayTarget, Window
 from thiefcloud.inference.windows import COARSEST, reach_of, restore_window
 
 # At corners, across the edges of measured tiles, of odd sizes.
@@ -139,3 +150,38 @@ def test_a_part_of_a_scene_is_enough_for_its_windows(halo: int) -> None:
     part = ArraySource(smaller.of(image).numpy(), at=smaller[:2], size=(1000, 1100))
     with pytest.raises(ValueError, match="expected one that holds Window"):
         restore_window(model, part, statistics, Window(497, 503, 21, 45))
+
+
+class Exported(Restorer):
+    """A network without parts."""
+
+    in_channels, reads_statistics, sees_thickness = 3, False, True
+
+    def forward(self, *arguments: object, **named: object) -> Restoration:
+        """Do nothing."""
+        raise NotImplementedError
+
+
+def test_other_things_than_networks_sources_and_windows_are_named() -> None:
+    model, image = UNet().eval(), scene(40, 48)
+    source, target = ArraySource(image.numpy()), ArrayTarget(image.numpy())
+    statistics = measure_scene(model, source)
+    for wrong in (Exported(), "general"):
+        message = f"the model is {type(wrong).__name__}, expected a network of thiefcloud.load"
+        with pytest.raises(UserError, match=message):
+            measure_scene(wrong, source)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=message):
+            restore_scene(wrong, source, target)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=message):
+            restore_window(wrong, source, statistics, Window(0, 0, 8, 8))  # type: ignore[arg-type]
+
+    for other in (image, image.numpy()):
+        message = f"the scene is {type(other).__name__}, expected a source"
+        with pytest.raises(UserError, match=message):
+            measure_scene(model, other)  # type: ignore[arg-type]
+        with pytest.raises(UserError, match=message):
+            restore_window(model, other, statistics, Window(0, 0, 8, 8))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=r"the window is \(0, 0, 8, 8\), expected thiefcloud.Win"):
+        restore_window(model, source, statistics, (0, 0, 8, 8))  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="the model is Tensor, expected a network"):
+        restore(image, model)  # type: ignore[arg-type]
