@@ -47,8 +47,7 @@ def test_a_scale_that_makes_all_black_is_named(
     np.testing.assert_array_equal(geotiffs.stored(tmp_path / "out" / "a.tif"), pixels)
 
 
-@pytest.mark.parametrize("name", ["pixels", "thickness"])
-@pytest.mark.parametrize("size", [0, 40, 300])
+@pytest.mark.parametrize(("name", "size"), [("pixels", 0), ("pixels", 40), ("thickness", 300)])
 def test_damaged_tiles_of_an_interrupted_run_are_restored_again(
     tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, name: str, size: int
 ) -> None:
