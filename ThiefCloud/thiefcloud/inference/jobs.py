@@ -52,7 +52,7 @@ def plan_files(
         jobs.append((path, out / place.with_name(stem + path.suffix)))
 
     # Names are compared without suffix, because formats may change.
-    sources = {real(source).with_suffix("") for source, _ in jobs}
+    sources = {real(source).with_suffix(""): source for source, _ in jobs}
     writers: dict[Path, Path] = {}
     for source, target in jobs:
         names = [target.with_suffix("")]
@@ -65,7 +65,7 @@ def plan_files(
                 )
             if name in sources:
                 raise UserError(
-                    f"{name} is one of the images to restore and would be replaced; "
+                    f"{sources[name]} is one of the images to restore and would be replaced; "
                     "choose another --out."
                 )
             writers[name] = source
