@@ -229,6 +229,8 @@ def _has_windows(header: bytes) -> bool:
 
 def _read_photo(path: Path, header: bytes) -> Raster:
     image_format = format_of(header)
+    if not header:
+        raise ImageError(f"{path} is empty, expected an image: get a new copy, or remove it.")
     if not image_format:
         raise ImageError(
             f"{path} cannot be read as an image: it begins with {header[:12]!r}, unlike PNG, JPEG, "

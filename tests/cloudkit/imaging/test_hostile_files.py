@@ -169,3 +169,9 @@ def test_a_hint_at_the_option_for_a_small_range(
     geotiffs.write(tmp_path / "full" / "a.tif", geotiffs.ramp("uint16", 3, 0, 65535))
     read_unit(tmp_path / "full" / "a.tif")
     assert capsys.readouterr().err == ""
+
+
+def test_an_empty_file_is_named_as_one(tmp_path: Path) -> None:
+    (tmp_path / "a.tif").touch()
+    with pytest.raises(ImageError, match=r"a\.tif is empty, expected an image"):
+        read_raster(tmp_path / "a.tif")
