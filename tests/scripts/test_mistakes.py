@@ -161,7 +161,7 @@ def test_results_do_not_go_among_the_images(
         ),
         (TRAIN_CD, ["--resume"], ["holds no run to resume"]),
         (TEST_CD, ["--images", "absent"], ["absent", "best.pt"]),
-        (TRAIN, ["--dataset", "rice1", "--root", "absent"], ["absent is no folder; --root names"]),
+        (TRAIN, ["--dataset", "rice1", "--root", "absent"], ["absent is no folder; name the one"]),
         (TRAIN, ["--root", "absent", "--prior", "absent.pt"], ["absent is no folder"]),
         (TRAIN, ["--resume"], ["holds no run to resume"]),
         (

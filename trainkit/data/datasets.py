@@ -202,7 +202,7 @@ def require_clear(root: Path) -> None:
 def _existing(root: Path) -> Path:
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"{root} is no folder; --root names the folder that holds the dataset.")
+        raise DataError(f"{root} is no folder; name the one that holds the images.")
     return root
 
 

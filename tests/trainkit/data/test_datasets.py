@@ -151,7 +151,7 @@ def test_a_root_that_is_no_folder(
     tmp_path: Path, root: str, find: Callable[[Path], object]
 ) -> None:
     touch(tmp_path, ["file"])
-    with pytest.raises(DataError, match=f"{root} is no folder; --root names the folder"):
+    with pytest.raises(DataError, match=f"{root} is no folder; name the one that holds"):
         find(tmp_path / root)
 
 
