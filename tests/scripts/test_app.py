@@ -161,7 +161,7 @@ def test_bad_uploads_get_a_sentence(user: User, app: App, tmp_path: Path) -> Non
     write_image(tmp_path / "huge.png", noise(height=400, width=300))
     parts = {
         "page.png": "page.png cannot be read as an image",
-        "empty.jpg": "empty.jpg cannot be read as an image",
+        "empty.jpg": "empty.jpg is empty, expected an image",
         "cut.tif": "cut.tif claims 60 x 40 pixels",
         "huge.png": "python ThiefCloud/predict.py huge.png --out cleared",
     }
