@@ -1,11 +1,13 @@
 """Runs of the examples as their users start them, with workers that are killed."""
 
+import contextlib
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,11 +35,17 @@ def await_file(running: subprocess.Popen[bytes], folder: Path, pattern: str) -> 
         time.sleep(0.02)
 
 
-def kill_worker(running: subprocess.Popen[bytes], is_worker: Callable[[str], bool]) -> int:
-    """Kill the first worker below a process by SIGKILL, and return how many there were."""
-    workers = []
-    for child in psutil.Process(running.pid).children(recursive=True):
-        if is_worker(" ".join(child.cmdline())):
-            workers.append(child)
-    workers[0].kill()
-    return len(workers)
+def await_workers(
+    running: subprocess.Popen[bytes], is_worker: Callable[[str], bool], count: int
+) -> list[Any]:
+    """Wait until a process has so many workers, known by their commands, and return them."""
+    while True:
+        workers = []
+        for child in psutil.Process(running.pid).children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # a helper that has ended meanwhile
+                if is_worker(" ".join(child.cmdline())):
+                    workers.append(child)
+        if len(workers) == count:
+            return workers
+        assert running.poll() is None, "it ended too early"
+        time.sleep(0.02)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cloudkit.checkpoints import save_checkpoint
-from tests.examples.running import await_file, kill_worker, start
+from tests.examples.running import await_file, await_workers, start
 from tests.helpers import ROOT, noise
 from thiefcloud import UNet, measure_scene, restore_window
 from thiefcloud.inference.integers import IntegerSource
@@ -55,8 +55,9 @@ def test_a_worker_that_is_killed(pixels: np.ndarray, checkpoint: Path, tmp_path:
     zarr.save_array(mosaic, pixels)
     options = ("--tile", TILE, "--workers", 2, "--checkpoint", checkpoint)
     running = start(DASK, "--mosaic", mosaic, "--out", out, *options)
+    workers = await_workers(running, lambda command: "spawn_main" in command, 2)
     await_file(running, tmp_path, ".out.zarr.unfinished/c/0/*/*")
-    assert kill_worker(running, lambda command: "spawn_main" in command) == 2
+    workers[0].kill()
     assert len(list(tmp_path.glob(".out.zarr.unfinished/c/0/*/*"))) < 6
     assert running.wait() == 0
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cloudkit.imaging import geotiffs
 from tests.cloudkit.imaging.test_metadata import PLACED
-from tests.examples.running import await_file, kill_worker, run, start
+from tests.examples.running import await_file, await_workers, run, start
 from tests.helpers import PREDICT, ROOT, noise
 
 pytest.importorskip("ray")
@@ -40,8 +40,9 @@ def expected(scene: Path, tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def test_a_worker_that_is_killed(scene: Path, expected: bytes, tmp_path: Path) -> None:
     out = tmp_path / "a.tif"
     running = start(RAY, scene, out, *ARGUMENTS, "--workers", 2)
+    workers = await_workers(running, lambda command: command.startswith("ray::Worker"), 2)
     await_file(running, tmp_path, ".*/pixels_*.npy")
-    assert kill_worker(running, lambda command: command.startswith("ray::Worker")) == 2
+    workers[0].kill()
     assert len(list(tmp_path.glob(".*/pixels_*.npy"))) < TILES
     assert running.wait() == 0
     assert out.read_bytes() == expected
