@@ -1,9 +1,7 @@
-"""Restore a mosaic in a Zarr array by workers of Dask, here or at DASK_SCHEDULER_ADDRESS.
+"""Restore a mosaic by workers of Dask: a Zarr array (3, rows, columns) of integers; 0 is no data.
 
-    python examples/dask_mosaic.py --mosaic mosaic.zarr --out restored.zarr --workers 2
-
-The array is (3, rows, columns): red, green, blue; integers; 0 where there is no data. `restore`
-takes any such lazy array, as odc.stac loads. Tiles of workers that die are computed again.
+python examples/dask_mosaic.py --mosaic mosaic.zarr --out restored.zarr --workers 2
+DASK_SCHEDULER_ADDRESS=tcp://HOST:8786 python examples/dask_mosaic.py --mosaic A --out B
 """
 
 from pathlib import Path
@@ -14,7 +12,7 @@ import tyro
 from dask.array.overlap import ensure_minimum_chunksize as at_least
 from distributed import Client
 
-from cloudkit.errors import UserError
+from cloudkit.script.checks import require_positive
 from cloudkit.script.command_line import run_script
 from thiefcloud import IntegerSource, Window, measure_scene, reach_of, restore_window
 from thiefcloud.inference.weights import load_once
@@ -48,8 +46,7 @@ def main(
     workers: int = 2,
 ) -> None:
     """Restore a mosaic."""
-    if min(tile, workers) < 1:
-        raise UserError(f"--tile is {tile} and --workers {workers}, expected 1 or more of each.")
+    require_positive(tile=tile, workers=workers)
     if out.exists():
         raise FileExistsError(f"{out} exists already; remove it, or name another --out.")
     unfinished = out.with_name(f".{out.name}.unfinished")

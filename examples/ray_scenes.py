@@ -9,37 +9,19 @@ predict.py with the same --tile. Workers that die are started again. A run goes 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import ray
 from ray.util import ActorPool
 
-from cloudkit.script.checks import require_not_negative, require_positive
 from cloudkit.script.command_line import parser, run_script
 from thiefcloud import SceneStatistics, Window, restore_window
 from thiefcloud.inference.scene_options import SceneOptions
 
 
-@dataclass(frozen=True)
-class RayOptions(SceneOptions):
-    """A scene, and the workers that restore it."""
-
-    workers: int = 2
-    """Number of processes."""
-    gpus: float = 0
-    """GPUs of each."""
-
-    def __post_init__(self) -> None:
-        """Reject numbers of workers and GPUs that cannot be."""
-        super().__post_init__()
-        require_positive(workers=self.workers)
-        require_not_negative(gpus=self.gpus)
-
-
 class Worker:
     """Process that holds the network and the open scene."""
 
-    def __init__(self, options: RayOptions) -> None:
+    def __init__(self, options: SceneOptions) -> None:
         self.model, self.scene = options.load(), options.open()
         self.target = self.scene.__enter__()
 
@@ -50,7 +32,7 @@ class Worker:
         self.target.finish(tile)
 
 
-def main(options: RayOptions) -> None:
+def main(options: SceneOptions) -> None:
     """Let workers restore the tiles of a scene."""
     actor = ray.remote(num_gpus=options.gpus, max_restarts=-1, max_task_retries=3)(Worker)
 
@@ -64,4 +46,4 @@ def main(options: RayOptions) -> None:
 
 
 if __name__ == "__main__":
-    run_script(main, parser(RayOptions, __doc__))
+    run_script(main, parser(SceneOptions, __doc__))

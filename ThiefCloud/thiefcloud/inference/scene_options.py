@@ -1,4 +1,4 @@
-"""Options of programs that restore one scene from file to file, on one machine or on many."""
+"""Options of programs that restore one scene from file to file by several processes."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ from cloudkit.folders import writing_to
 from cloudkit.imaging.raster import open_image
 from cloudkit.imaging.selection import select
 from cloudkit.processes import choose_device
-from cloudkit.script.checks import require_pixels
+from cloudkit.script.checks import require_not_negative, require_pixels, require_positive
 from cloudkit.script.peak import PeakOptions
 from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.inference.planning import ScenePlan
@@ -40,9 +40,13 @@ class SceneOptions(PeakOptions):
     """Side of the tiles in pixels."""
     device: str = "auto"
     """Device: auto, cpu, cuda, cuda:1, ..."""
+    workers: int = 2
+    """Number of processes that restore tiles."""
+    gpus: float = 0
+    """GPUs of each."""
 
     def __post_init__(self) -> None:
-        """Reject files and tiles that cannot be written."""
+        """Reject files, tiles and numbers of workers that cannot be."""
         super().__post_init__()
         if self.out.suffix.lower() not in (".tif", ".tiff"):
             raise ValueError(f"--out is {self.out}, expected a file whose name ends in .tif.")
@@ -51,6 +55,8 @@ class SceneOptions(PeakOptions):
                 f"--out {self.out} is the scene itself and would be replaced; name another file."
             )
         require_pixels(SMALLEST, tile=self.tile)
+        require_positive(workers=self.workers)
+        require_not_negative(gpus=self.gpus)
 
     def load(self) -> RemovalNetwork:
         """Load the network on its device."""
