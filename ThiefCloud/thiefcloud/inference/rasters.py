@@ -100,7 +100,7 @@ class RasterTarget:
     thickness: Path | None = None
     """File of the thickness map, if it is wanted."""
     run: Run | None = None
-    """What restores it, to be noted in TIFF files."""
+    """Run that restores it, noted in tags of TIFF files."""
     takes_gain: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
