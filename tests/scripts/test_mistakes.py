@@ -74,6 +74,8 @@ from trainkit.data.datasets import DATASETS
             ["--epochs-inversion", "0", "--hide-prior", "0.4"],
             "--hide-prior is 0.4, but it works in the phase",
         ),
+        (TRAIN, ["--no-prior", "--hide-prior", "0.4"], "--hide-prior hides a prior"),
+        (TRAIN, ["--hide-prior", "2"], "--hide-prior is 2.0"),
         (TRAIN, ["--max-gradient", "0"], "--max-gradient is 0.0, expected more than 0."),
         (TRAIN, ["--lr-end", "-1"], "--lr-end is -1.0, expected 0 or more."),
         (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),

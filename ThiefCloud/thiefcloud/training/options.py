@@ -145,6 +145,13 @@ class TrainOptions(DataOptions):
             raise ValueError(
                 "--thickness scores the map of the prior, and this network has none; leave it out."
             )
+        if self.hide_prior and self.no_prior:
+            raise ValueError("--hide-prior hides a prior, and --no-prior has none; give one.")
+        if self.hide_prior and self.epochs_inversion == 0:
+            raise ValueError(
+                f"--hide-prior is {self.hide_prior}, but it works in the phase of the inversion "
+                "alone; give --epochs-inversion, or leave it out."
+            )
         builds_network = self.no_prior or self.untrained_prior or self.network != "thiefcloud"
         if self.pretrained is not None and builds_network:
             raise ValueError(
@@ -156,11 +163,6 @@ class TrainOptions(DataOptions):
                 "--held-out is for one dataset; name the lists of a mixture in its file."
             )
 
-        if self.hide_prior and self.epochs_inversion == 0:
-            raise ValueError(
-                f"--hide-prior is {self.hide_prior}, but it works in the phase of the inversion "
-                "alone; give --epochs-inversion, or leave it out."
-            )
         residual = self.residual or self.pretrained is not None
         check_inversion(self.epochs_inversion, residual=residual)
         epochs = (self.epochs_inversion, self.epochs_frozen, self.epochs_tunable)
