@@ -57,6 +57,12 @@ def bands_of(raster: Raster, path: Path, bands: int) -> np.ndarray:
         pixels = pixels[..., :1]
 
     if pixels.shape[-1] != bands:
+        if bands == 1:
+            raise ImageError(
+                f"{path} has {pixels.shape[-1]} bands that differ, expected one. Name a file or "
+                f"folder of maps, or write a copy with the band of the map alone: "
+                f"`rio stack {path.name} --bidx 1 -o map.tif`."
+            )
         raise ImageError(
             f"{path} has {pixels.shape[-1]} bands, expected {bands}. Write a copy with only the "
             "needed bands, in the order red, green, blue: "

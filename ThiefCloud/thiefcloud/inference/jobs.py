@@ -60,7 +60,7 @@ def plan_files(
         for name in names:
             if name in writers:
                 raise UserError(
-                    f"{writers[name]} and {source} would both be written as {name}; "
+                    f"{writers[name]} and {source} would both be written as {name}.*; "
                     "restore them into different folders."
                 )
             if name in sources:

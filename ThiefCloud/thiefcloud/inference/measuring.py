@@ -13,6 +13,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
+from cloudkit.errors import UserError
 from cloudkit.imaging.padding import inference
 from cloudkit.memory import free_memory, memory_error, return_memory
 from scpm import FACTOR, Prior, on_tile
@@ -70,10 +71,17 @@ def measure_scene(
 
     Raises:
         ValueError: valid pixels are not in [0, 1].
-        UserError: `fast` with a network without an inversion, or no network or source.
+        UserError: `tile` or `most` is out of range, `fast` with a network without an inversion, or
+            no network or source.
         RuntimeError, MemoryError: there is no memory even for the smallest tiles.
     """
     require_scene(model, source)
+    if tile < _SMALLEST or tile % COARSEST:
+        raise UserError(
+            f"tile is {tile}, expected a multiple of {COARSEST}, at least {_SMALLEST} pixels."
+        )
+    if most is not None and most < 1:
+        raise UserError(f"most is {most}, expected at least 1 tile, or None for all.")
     if fast:
         require_inversion(model)
     borders = Borders(0, 0, 0, 0)

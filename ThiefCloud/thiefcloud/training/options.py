@@ -53,8 +53,8 @@ class TrainOptions(DataOptions):
     """Fraction of the training pairs with a few odd pixels in both images, as dead pixels,
     lettering and thin frames are, so that they mislead nobody."""
     jitter: float = 0.0
-    """Strength of random changes of brightness and colour of training pairs, both images alike.
-    With 0.2 most become up to a fifth brighter or darker. 0: none."""
+    """Strength, from 0 to 1, of random changes of brightness and colour of training pairs, both
+    images alike. With 0.2 most become up to a fifth brighter or darker. 0: none."""
     augment: float = 0.0
     """Fraction of the clear images that change scale and colour before clouds are laid, so that a
     few images stand for many."""
@@ -189,14 +189,17 @@ class TrainOptions(DataOptions):
             perceptual=self.perceptual,
             thickness=self.thickness,
             lr_end=self.lr_end,
-            jitter=self.jitter,
             even_steps=self.even_steps,
         )
         require_seed(seed=self.seed)
         require_multiple(self.crop, FACTOR)
         require_decay(self.ema)
         require_fraction(
-            opaque=self.opaque, odd=self.odd, augment=self.augment, hide_prior=self.hide_prior
+            opaque=self.opaque,
+            jitter=self.jitter,
+            odd=self.odd,
+            augment=self.augment,
+            hide_prior=self.hide_prior,
         )
 
     @property

@@ -218,6 +218,11 @@ def test_mistakes_are_named() -> None:
         restore_scene(model, source, target, fast=True)
     with pytest.raises(UserError, match="which this network lacks: leave out fast"):
         measure_scene(model, source, fast=True)
+    for tile in (0, 48):
+        with pytest.raises(UserError, match=f"tile is {tile}, expected a multiple of 32"):
+            measure_scene(model, source, tile=tile)
+    with pytest.raises(UserError, match="most is 0, expected at least 1 tile, or None for all"):
+        measure_scene(model, source, most=0)
 
     other = measure_scene(model, ArraySource(scene(48, 56).numpy()))
     with pytest.raises(UserError, match=r"48x48 pixels, but its statistics are for 3 of 48x56"):

@@ -78,6 +78,7 @@ def test_older_weights_with_a_veil_are_refused_with_advice(tmp_path: Path) -> No
         ({"epochs_inversion": -1, "residual": True}, "epochs-inversion"),
         ({"lr_inversion": 0.0}, "--lr-inversion is 0"),
         ({"jitter": -0.1}, "--jitter is -0.1"),
+        ({"jitter": 5.0}, "--jitter is 5.0, expected a fraction from 0 to 1"),
         ({"epochs_frozen": 0, "epochs_tunable": 0}, "nothing to train"),
         (
             {"pretrained": Path("best.pt"), "network": "unet"},
