@@ -33,7 +33,6 @@ from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.script.command_line import SAMPLE, run_script
 from cloudkit.script.peak import peak_note
-from scpm import SCPM
 from thiefcloud import RemovalNetwork, restore, restore_and_detect
 from thiefcloud.data.batches import CloudyCrops, WholeImages
 from thiefcloud.data.datasets import Data, open_data
@@ -101,7 +100,7 @@ def main(options: TrainOptions) -> None:
 
         # Train phase by phase.
         begun = trainer.progress.step
-        phases = phases_of(options, has_prior=isinstance(model.prior, SCPM))
+        phases = phases_of(options, model)
         for number in range(trainer.progress.phase, len(phases)):
             train_phase(phases, number, options, trainer, crops, criterion, data.val, run)
             trainer.progress.phase, trainer.progress.epoch = number + 1, 0

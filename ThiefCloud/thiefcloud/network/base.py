@@ -206,15 +206,20 @@ class RemovalNetwork(Restorer):
                 it would lose its meaning.
         """
         self.prior_frozen = False
-        self.prior.requires_grad_(True).train(self.training)
+        self.prior.requires_grad_(True)
+        self.train(self.training)
         if isinstance(self.prior, SCPM):
             self.prior.head.requires_grad_(head)
         return self
 
     def train(self, mode: bool = True) -> Self:
-        """Set training or eval mode; a frozen prior stays in eval mode."""
+        """Set training or eval mode.
+
+        The prior stays in eval mode while it is frozen, and always before an inversion. Statistics
+        of small batches would change its thickness maps at each step, and with them all gains.
+        """
         super().train(mode)
-        if self.prior_frozen:
+        if self.prior_frozen or self.inversion is not None:
             self.prior.eval()
         return self
 

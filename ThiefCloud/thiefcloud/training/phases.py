@@ -13,6 +13,8 @@ from thiefcloud.training.losses import RestorationLoss, psnr_loss, thickness_los
 from thiefcloud.training.options import TrainOptions
 
 _MAX_GRADIENT = 1.0  # in the phase of the inversion
+_WARM_UP = 100  # steps, in the same
+_WARM_UP_AGAIN = 20  # steps in which the trained inversion begins to learn with the rest
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
@@ -41,12 +43,13 @@ class Phase(NamedTuple):
         return cosine * min(1.0, (step + 1) / self.warm_up)
 
 
-def phases_of(options: TrainOptions, *, has_prior: bool) -> list[Phase]:
+def phases_of(options: TrainOptions, model: RemovalNetwork) -> list[Phase]:
     """Return all phases in order. Those of 0 epochs do nothing.
 
     Without a prior the last two differ in their length and learning rate alone.
-    A few large steps can spoil the inversion for good, so it has a warm-up and a bound.
+    A few large steps can spoil an inversion for good, so wherever it learns there is a warm-up.
     """
+    has_prior = isinstance(model.prior, SCPM)
     inversion = Phase(
         name="inversion",
         title="inversion",
@@ -54,7 +57,7 @@ def phases_of(options: TrainOptions, *, has_prior: bool) -> list[Phase]:
         epochs=options.epochs_inversion,
         batch=options.batch_inversion,
         lr=options.lr_inversion,
-        warm_up=100,
+        warm_up=_WARM_UP,
         max_gradient=_MAX_GRADIENT,
     )
     bound = math.inf if options.max_gradient is None else options.max_gradient
@@ -74,6 +77,7 @@ def phases_of(options: TrainOptions, *, has_prior: bool) -> list[Phase]:
         epochs=options.epochs_tunable,
         batch=options.batch_tunable,
         lr=options.lr_tunable,
+        warm_up=1 if model.inversion is None else _WARM_UP_AGAIN,
         max_gradient=bound,
     )
     return [inversion, frozen, tunable]

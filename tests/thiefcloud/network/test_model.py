@@ -140,6 +140,19 @@ def test_frozen_prior_stays_in_eval_mode() -> None:
     assert modes(model) == {True}
 
 
+def test_a_prior_before_an_inversion_keeps_its_statistics_while_it_learns() -> None:
+    model = ThiefCloud(SCPM(), residual=True, inversion=True).tune_prior()
+    assert model.inversion is not None
+    nn.init.normal_(model.inversion.from_guide.weight, std=0.01)  # so that gradients arrive
+    nn.init.normal_(model.inversion.heads[0].weight, std=0.01)
+
+    learnt = of_the_prior(changed(model, training_step(model)))
+    assert modes(model.level_full) == {True}
+    assert modes(model.prior) == {False}
+    assert "prior.encoder_full.0.weight" in learnt
+    assert not {name for name in learnt if "running" in name}
+
+
 @pytest.mark.parametrize(
     ("shape", "message"),
     [

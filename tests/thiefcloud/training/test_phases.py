@@ -8,15 +8,18 @@ from thiefcloud import ThiefCloud
 from thiefcloud.data.batches import Batch
 from thiefcloud.training.losses import RestorationLoss
 from thiefcloud.training.options import TrainOptions
-from thiefcloud.training.phases import phases_of, prepare
-
-PHASES = {phase.name: phase for phase in phases_of(TrainOptions(), has_prior=True)}
+from thiefcloud.training.phases import Phase, phases_of, prepare
 
 
 @pytest.fixture
 def model() -> ThiefCloud:
     torch.manual_seed(1)
     return ThiefCloud(SCPM(), residual=True, inversion=True)
+
+
+def phase_of(model: ThiefCloud, name: str) -> Phase:
+    """Return one phase of the default options."""
+    return {phase.name: phase for phase in phases_of(TrainOptions(), model)}[name]
 
 
 @pytest.fixture
@@ -40,7 +43,9 @@ def parts_that_learn(model: ThiefCloud) -> set[str]:
 def test_the_inversion_learns_alone_or_with_the_head_of_the_prior(
     model: ThiefCloud, batch: Batch, weight: float, expected: set[str]
 ) -> None:
-    part, losses = prepare(PHASES["inversion"], model, RestorationLoss(thickness_weight=weight))
+    part, losses = prepare(
+        phase_of(model, "inversion"), model, RestorationLoss(thickness_weight=weight)
+    )
     found = losses(part.train(), batch)
     found["loss"].backward()
     assert parts_that_learn(model) == expected
@@ -51,7 +56,7 @@ def test_the_inversion_learns_alone_or_with_the_head_of_the_prior(
 
 
 def test_the_inversion_does_not_see_a_hidden_prior(model: ThiefCloud, batch: Batch) -> None:
-    part, _ = prepare(PHASES["inversion"], model, RestorationLoss())
+    part, _ = prepare(phase_of(model, "inversion"), model, RestorationLoss())
     assert model.inversion is not None
     for layer in (model.inversion.from_guide, *model.inversion.heads):
         layer.weight.data.normal_(std=0.1)
@@ -68,15 +73,21 @@ def test_the_inversion_does_not_see_a_hidden_prior(model: ThiefCloud, batch: Bat
 def test_a_scored_thickness_lets_the_head_learn_with_the_whole_network(
     model: ThiefCloud, batch: Batch
 ) -> None:
-    part, losses = prepare(PHASES["tunable"], model, RestorationLoss(thickness_weight=0.5))
+    part, losses = prepare(phase_of(model, "tunable"), model, RestorationLoss(thickness_weight=0.5))
     losses(part.train(), batch)["loss"].backward()
     assert {"prior.head", "inversion", "level_full"} <= parts_that_learn(model)
 
 
 def test_nothing_of_the_prior_learns_while_it_is_frozen(model: ThiefCloud, batch: Batch) -> None:
-    part, losses = prepare(PHASES["frozen"], model, RestorationLoss(thickness_weight=0.5))
+    part, losses = prepare(phase_of(model, "frozen"), model, RestorationLoss(thickness_weight=0.5))
     losses(part.train(), batch)["loss"].backward()
     learning = parts_that_learn(model)
     assert "level_full" in learning
     assert not any("prior." in name for name in learning if "enhance" not in name)
     assert "inversion" not in learning
+
+
+def test_an_inversion_begins_to_learn_with_small_steps(model: ThiefCloud) -> None:
+    assert phase_of(model, "tunable").learning_rate(0, 100, 0.0) == pytest.approx(3e-4 / 20)
+    paper = phase_of(ThiefCloud(SCPM()), "tunable")
+    assert paper.learning_rate(0, 100, 0.0) == pytest.approx(3e-4)
