@@ -63,7 +63,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="f31b15fc89cc37723041f19e09a97105cbff30d36a454f050eb32eecd0fbd424",
+        sha256="18c886751cd72430b2c5c486c071a6fcbcbdeb400e1f78a9e5e3f814e85913b1",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
