@@ -143,8 +143,8 @@ def test_frozen_prior_stays_in_eval_mode() -> None:
 def test_a_prior_before_an_inversion_keeps_its_statistics_while_it_learns() -> None:
     model = ThiefCloud(SCPM(), residual=True, inversion=True).tune_prior()
     assert model.inversion is not None
-    nn.init.normal_(model.inversion.from_guide.weight, std=0.01)  # so that gradients arrive
-    nn.init.normal_(model.inversion.heads[0].weight, std=0.01)
+    for weight in model.inversion.parameters():
+        nn.init.normal_(weight, std=0.01)  # zeros would let no gradient pass
 
     learnt = of_the_prior(changed(model, training_step(model)))
     assert modes(model.level_full) == {True}
