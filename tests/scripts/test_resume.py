@@ -135,7 +135,9 @@ def test_a_longer_frozen_phase_renews_what_the_tunable_one_starts_from(one_epoch
     (run / "frozen.pt").write_bytes(b"of a shorter run")
     longer = ["--epochs-frozen", 2, "--epochs-tunable", 1]
     assert run_script(TRAIN, "--out", run, "--resume", *longer) == 0
-    best = max(record["val/psnr"] for record in history(run)[:2])
+    inversion, *frozen, tunable = history(run)
+    assert (inversion["phase"], len(frozen), tunable["phase"]) == (0, 2, 2)
+    best = max(record["val/psnr"] for record in (inversion, *frozen))
     assert read_file(run / "frozen.pt")["score"] == best
 
 

@@ -99,6 +99,7 @@ class Trainer(Generic[Network]):
             max_gradient: norm to which larger gradients are scaled down.
         """
         self.optimizer, self.max_gradient = optimizer, max_gradient
+        self.model.zero_grad()  # those of frozen weights would count towards the bound
         self.parallel = self.processes.wrap(self.model if part is None else part)
         self.precision.begin()
 

@@ -73,6 +73,21 @@ def test_gradients_are_scaled_down_to_their_bound() -> None:
     assert steps[1] > 10 * steps[0]
 
 
+def test_gradients_of_an_earlier_phase_do_not_count_towards_the_bound() -> None:
+    """Otherwise a run that was resumed in the later phase would differ from an unbroken one."""
+    unbroken, resumed = trainer(), trainer()
+    train(unbroken, 0, 1)
+    resumed.model.load_state_dict(unbroken.model.state_dict())
+    for one in (unbroken, resumed):
+        first, last = one.model.get_submodule("0"), one.model.get_submodule("3")
+        first.requires_grad_(False)
+        optimizer = torch.optim.SGD(last.parameters(), lr=0.1)
+        one.begin_phase(optimizer, max_gradient=1e-3)
+        train(one, 1, 1)
+    for name, value in unbroken.model.state_dict().items():
+        assert torch.equal(value, resumed.model.state_dict()[name]), name
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf])
 def test_a_non_finite_loss_stops_at_once(bad: float) -> None:
     steps: list[int] = []
