@@ -108,7 +108,7 @@ def test_presets_are_those_of_train_py() -> None:
     quick = parse(["--preset", "quick", "--root", "x"])
     theirs = PRESETS["quick"]
     assert (quick.epochs, quick.batch, quick.lr, quick.crop) == (
-        24,
+        theirs.epochs_frozen + theirs.epochs_tunable,
         theirs.batch_frozen,
         theirs.lr_frozen,
         theirs.crop,

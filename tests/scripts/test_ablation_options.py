@@ -65,4 +65,4 @@ def test_help_shows_each_option_with_its_help_and_the_preset_s_defaults(
         assert f"--{name.replace('_', '-')}" in shown
         assert len(text) > 5
         assert text[:25] in shown
-    assert "(default: 24)" in shown  # epochs of both phases
+    assert "(default: 28)" in shown  # epochs of both phases
