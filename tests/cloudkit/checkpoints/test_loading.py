@@ -100,11 +100,14 @@ def test_missing_file_comes_with_the_hint(tmp_path: Path) -> None:
 def full_disk() -> Iterator[None]:
     """No file may grow beyond 4 KiB."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    before = sys.dont_write_bytecode
+    sys.dont_write_bytecode = True  # Python would cut the bytecode of modules, too, and keep it
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        sys.dont_write_bytecode = before
 
 
 def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:

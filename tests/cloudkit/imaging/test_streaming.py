@@ -104,7 +104,8 @@ def test_a_full_disk_leaves_no_file(tmp_path: Path, cog: bool, fraction: float) 
         f"copy(Path(sys.argv[1]), Path(sys.argv[2]), cog={cog})"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program, tmp_path / "a.tif", tmp_path / "b.tif"],
+        # -B: Python would cut the bytecode that it writes, too, and keep it for the next program.
+        [sys.executable, "-B", "-c", program, tmp_path / "a.tif", tmp_path / "b.tif"],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -22,7 +22,8 @@ except OSError:
 
 @pytest.mark.parametrize(("name", "bits"), [("a.tif", 8), ("a.tif", 32), ("a.png", 16)])
 def test_a_full_disk_is_reported_and_leaves_no_file(tmp_path: Path, name: str, bits: int) -> None:
-    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / name), str(bits)]
+    # -B: Python would cut the bytecode that it writes, too, and keep it for the next program.
+    command = [sys.executable, "-B", "-c", FULL_DISK, str(tmp_path / name), str(bits)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "reported\n", done.stderr
     assert not list(tmp_path.iterdir())
