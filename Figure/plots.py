@@ -3,6 +3,7 @@
 python Figure/plots.py    # needs matplotlib: pip install -e ".[figures]"
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,21 +35,44 @@ def main(options: PlotOptions) -> None:
         "axes.spines.top": False,
         "axes.spines.right": False,
     }
-    histories = {}
-    for path in sorted(options.records.glob("*-history.json")):
-        histories[path.stem.removesuffix("-history")] = read_json(path)
+    histories = read_records(options.records, "*-history.json", check_history)
     if not histories:
         raise UserError(
             f"{options.records} holds no NAME-history.json, expected one for each training; name "
             "the folder of the records with --records."
         )
+    ablations = read_records(options.records, "ablation*.json", check_ablation)
     save(plot_training(histories), options.out / "training.svg")
-
-    ablations = {}
-    for path in sorted(options.records.glob("ablation*.json")):
-        ablations[path.stem.removeprefix("ablation").lstrip("-")] = read_json(path)
     if ablations:
         save(plot_ablations(ablations), options.out / "ablation.svg")
+
+
+def read_records(folder: Path, pattern: str, check: Callable[[Any], object]) -> dict[str, Any]:
+    """Read records by the part of their file names that says what they are of."""
+    records = {}
+    for path in sorted(folder.glob(pattern)):
+        try:
+            record = read_json(path)
+            check(record)
+        except (ValueError, LookupError, TypeError) as error:
+            raise UserError(
+                f"{path} is damaged or no such record ({error!r}), expected a file as train.py or "
+                "ablation.py writes it; take it away or write it again."
+            ) from error
+        records[path.stem.removesuffix("-history").removeprefix("ablation").lstrip("-")] = record
+    return records
+
+
+def check_history(record: Any) -> None:
+    """Raise an error unless a record has the step and the score of each validation."""
+    for validation in record:
+        float(validation["step"]), float(validation["val/psnr"])
+
+
+def check_ablation(record: Any) -> None:
+    """Raise an error unless a record has the differences between arms."""
+    for difference in record["differences"]:
+        difference["arm"], difference["against"], difference["psnr"]
 
 
 def plot_training(histories: dict[str, list[dict[str, float]]]) -> Figure:

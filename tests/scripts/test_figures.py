@@ -74,3 +74,16 @@ def test_plots(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first = (tmp_path / "training.svg").read_bytes()
     assert run_script(PLOTS, "--records", tmp_path, "--out", tmp_path) == 0
     assert (tmp_path / "training.svg").read_bytes() == first
+    for name, text in (
+        ("ablation-x.json", "{}"),
+        ("ablation-x.json", '{"differences": [{"arm": "unet"}]}'),
+        ("ablation-x.json", "[1]"),
+        ("x-history.json", '[{"step": 1}]'),
+        ("x-history.json", '[{"step": 1, "val/psnr": null}]'),
+        ("x-history.json", "not JSON"),
+    ):
+        (tmp_path / name).write_text(text)
+        assert run_script(PLOTS, "--records", tmp_path, "--out", tmp_path) == 2
+        assert_one_error(capsys.readouterr().err, f"{name} is damaged or no such record")
+        (tmp_path / name).unlink()
+        assert (tmp_path / "training.svg").read_bytes() == first
