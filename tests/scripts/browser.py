@@ -85,9 +85,12 @@ class User:
     def fills(self, name: str, text: str) -> None:
         self.page.fill(f"#{name} input, #{name} textarea", text)
 
-    def restores(self, name: str) -> None:
+    def presses_restore(self) -> None:
         self.page.wait_for_timeout(1000)  # a click at the moment of an answer is passed over
         self.page.click("#restore")
+
+    def restores(self, name: str) -> None:
+        self.presses_restore()
         self.waits(f"{name} is restored")
         self.page.wait_for_selector("#overview img >> nth=1", timeout=WAIT)
 

@@ -174,15 +174,15 @@ def test_bad_uploads_get_a_sentence(user: User, app: App, tmp_path: Path) -> Non
     user.uploads(tmp_path / "block.tif")
     user.waits("block.tif has 4 bands")
     user.fills("bands", "3 2 1")
-    user.page.click("#restore")
+    user.presses_restore()
     user.waits("block.tif cannot be read as an image", "get a new copy")
     assert str(app.folder) not in user.message
     assert not user.page.is_visible("#download")
 
     user.uploads(tmp_path / "good.tif")
-    user.fills("bands", "red")
     user.waits("good.tif: 60 x 40 pixels, 4 bands of uint16")
-    user.page.click("#restore")
+    user.fills("bands", "red")
+    user.presses_restore()
     user.waits("--bands is 'red', expected the numbers of three bands")
     assert not user.page.is_visible("#download")
     user.fills("bands", "3 2 1")
