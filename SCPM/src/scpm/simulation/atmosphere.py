@@ -55,7 +55,7 @@ class Atmosphere(NamedTuple):
     transmission: Tensor
     """Fraction of the ground's light that passes, (N, C, H, W) in (0, 1]."""
     air_light: Tensor
-    """Colour of an opaque cloud, (N, C, 1, 1) in [0, 1]."""
+    """Colour of the cloud, (N, C, H, W) in [0, 1]."""
 
 
 def draw_atmosphere(
@@ -89,7 +89,13 @@ def draw_atmosphere(
     bright = 1 - uniform["brightness"] ** 1.5
     brightness = _linear_either(even, options.even_brightness, options.patchy_brightness, bright)
     blueness = _linear(options.blueness, uniform["blueness"] ** 2) * _normalised(relative)
-    return Atmosphere(transmission, brightness - blueness - options.tint * tints)
+    air_light = brightness - blueness - options.tint * tints
+
+    overlay = uniform["even"] < options.even_fraction * options.overlay_fraction
+    gray = torch.exp(-depth)
+    return Atmosphere(
+        torch.where(overlay, gray, transmission), torch.where(overlay, 1 - gray, air_light)
+    )
 
 
 def _draw_random(

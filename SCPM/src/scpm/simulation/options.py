@@ -38,6 +38,9 @@ class CloudOptions:
     more thin clouds and fewer thick ones."""
     even_fraction: float = 0.2
     """Fraction of the images under an even veil. The others have patches and streaks."""
+    overlay_fraction: float = 0.0
+    """Fraction of the even veils that are laid over as a map program lays a layer of cloud: gray,
+    and as bright as they are opaque, so that the opacity s adds the light s^2. RICE1's are such."""
     even_floor: Range = (0.75, 1.0)
     """Thickness of the thinnest parts of an even veil, relative to its thick parts."""
     patchy_floor: Range = (0.0, 0.3)
@@ -85,10 +88,10 @@ class CloudOptions:
                     f"[{lowest}, {highest}]."
                 )
 
-        if not 0 <= self.even_fraction <= 1:
-            raise ValueError(
-                f"even_fraction is {self.even_fraction}, expected a fraction from 0 to 1."
-            )
+        for name in ("even_fraction", "overlay_fraction"):
+            fraction = getattr(self, name)
+            if not 0 <= fraction <= 1:
+                raise ValueError(f"{name} is {fraction}, expected a fraction from 0 to 1.")
         if not 0 < self.opacity_skew < math.inf:
             raise ValueError(f"opacity_skew is {self.opacity_skew}, expected a positive number.")
 
