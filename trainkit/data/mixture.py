@@ -10,6 +10,8 @@ clear = 0.25                  # and every fourth as both input and truth: it mus
 split = "rice1-train.txt"     # list of names, beside this file; optional, as is held_out
 peak = 10000                  # optional: stored value that means 1; default that of --peak
 keep_opaque = true            # optional: where a cloud is opaque, the truth is the cloud itself
+overlay = true                # optional: its clouds are overlays of a map program, as RICE1's, for
+                              # ThiefCloud/fit_overlay.py
 validate = false              # train on all images; optional, default true for a source of pairs.
                               # true: some images serve for validation, clear ones under fixed
                               # simulated clouds; "all": all of them do, and none is for training
@@ -56,6 +58,8 @@ class Source:
     """Take the cloud of a pair as truth where it is opaque."""
     peak: float | None = None
     """Stored value that means 1."""
+    overlay: bool = False
+    """Take the clouds of its pairs for overlays."""
 
     def sample(self, use: Use, items: Sequence[T]) -> list[T]:
         """Return the items of one pass for a use, evenly spread if only a fraction is sampled."""
@@ -120,6 +124,7 @@ def _source(entry: object, path: Path, root: Path, title: str) -> Source:
         validate=entry.get("validate", uses_pairs),
         keep_opaque=entry.get("keep_opaque", False),
         peak=entry.get("peak"),
+        overlay=entry.get("overlay", False),
     )
 
 
@@ -131,6 +136,7 @@ def _check_values(entry: Mapping[str, Any], title: str) -> None:
         **dict.fromkeys(USES, number),
         "peak": ((int, float), "a finite number above 0"),
         "keep_opaque": ((bool,), "true or false"),
+        "overlay": ((bool,), "true or false"),
         "validate": ((bool, str), 'true, false or "all"'),
     }
     if unknown := sorted(entry.keys() - keys.keys()):
@@ -174,11 +180,12 @@ def _check_uses(
             f"{title} holds clear images alone, which are no pairs; "
             "expected only simulated or clear."
         )
-    if entry.get("keep_opaque") and not uses_pairs:
-        raise DataError(
-            f"{title} says keep_opaque = true, which is of pairs, and draws none; "
-            "expected pairs with a number above 0."
-        )
+    for name in ("keep_opaque", "overlay"):
+        if entry.get(name) and not uses_pairs:
+            raise DataError(
+                f"{title} says {name} = true, which is of pairs, and draws none; "
+                "expected pairs with a number above 0."
+            )
 
 
 def open_source(source: Source) -> tuple[list[Pair], list[Pair], Splits]:

@@ -33,6 +33,8 @@ class TrainingPair(NamedTuple):
     """Take the cloud as truth where it lets no light through."""
     peak: float | None = None
     """Stored value that means 1 in both files."""
+    overlay: bool = False
+    """Flag of pairs from a source of a mixture whose clouds are overlays."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ def open_mixture(sources: Sequence[Source], simulate: Simulator) -> Data:
         counts = []
         for use in source.repeats:
             drawn = source.sample(use, pairs)
-            train += [_training_pair(pair, use, source.keep_opaque) for pair in drawn]
+            train += [_training_pair(pair, use, source) for pair in drawn]
             counts.append(f"{len(drawn)} {use}")
         notes.append(
             f"{splits.note}; a pass draws {', '.join(counts) or 'nothing'}, {len(held)} serve for "
@@ -144,7 +146,10 @@ def _under_clouds(pairs: Sequence[Pair], simulate: Simulator) -> SimulatedScenes
     return SimulatedScenes(pairs, simulate, "clear")
 
 
-def _training_pair(pair: Pair, use: Use, keep_opaque: bool = False) -> TrainingPair:
+def _training_pair(pair: Pair, use: Use, source: Source | None = None) -> TrainingPair:
+    keep_opaque = source is not None and source.keep_opaque
+    overlay = source is not None and source.overlay
     if use in ("pairs", "veiled"):
-        return TrainingPair(pair.cloudy, pair.clear, use == "veiled", keep_opaque, pair.peak)
-    return TrainingPair(pair.clear, pair.clear, use == "simulated", peak=pair.peak)
+        cloudy, simulated = pair.cloudy, use == "veiled"
+        return TrainingPair(cloudy, pair.clear, simulated, keep_opaque, pair.peak, overlay)
+    return TrainingPair(pair.clear, pair.clear, use == "simulated", False, pair.peak, overlay)

@@ -32,6 +32,7 @@ from thiefcloud.inference.windows import (
     NETWORK_HALO,
     crop_prior,
     prepare,
+    read_uncovered,
     require_scene,
     see,
 )
@@ -184,10 +185,10 @@ class _Measuring:
     def _prior(self, core: Window) -> None:
         scale = self.statistics.prior_scale
         wide = core.grown(self.statistics.halo, COARSEST, self.scene.size)
-        cloudy = self.scene.read(wide).to(next(self.model.parameters()))
+        images = read_uncovered(self.model, self.scene, self.statistics, wide).images
         if self.statistics.fast:
-            cloudy = reduce(cloudy)
-        self._measure(self.model.prior, cloudy, core, wide, scale)
+            images = reduce(images)
+        self._measure(self.model.prior, images, core, wide, scale)
 
     def _needed_halo(self, core: Window) -> int:
         """Find the halo that the inversion needs with these weights, amid a tile."""
@@ -195,17 +196,15 @@ class _Measuring:
         row, column = row // FACTOR * FACTOR, column // FACTOR * FACTOR
         probe = core.common(Window(row, column, _PROBE, _PROBE))
         widest = probe.grown(HALOS[-1], COARSEST, self.scene.size)
-        cloudy = self.scene.read(widest).to(next(self.model.parameters()))
-        of_image = self.statistics.image
-        assert of_image is not None
+        images, of_image, _ = read_uncovered(self.model, self.scene, self.statistics, widest)
 
-        prior = see(self.model, cloudy, self.statistics, widest, self.scene)
+        prior = see(self.model, images, self.statistics, widest, self.scene)
         expected = None
         for halo in reversed(HALOS):
             window = probe.grown(halo, COARSEST, self.scene.size)
-            part = window.of(cloudy, origin=widest[:2])
+            part = window.of(images, origin=widest[:2])
             cropped = crop_prior(prior, window, widest)
-            inverted = self.model.invert(part, cropped, of_image.to(cloudy.device))
+            inverted = self.model.invert(part, cropped, of_image)
             found = probe.of(inverted, origin=window[:2])
             if expected is None:
                 expected = found

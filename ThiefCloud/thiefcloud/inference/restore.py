@@ -14,6 +14,7 @@ from thiefcloud.inference.fast import SCALE, has_inversion, prior_of_reduced, re
 from thiefcloud.inference.gaps import without_gaps
 from thiefcloud.inference.impulses import without_impulses
 from thiefcloud.network.base import Restorer
+from thiefcloud.network.overlay import uncover
 from thiefcloud.network.statistics import scene_statistics as statistics_of
 
 
@@ -98,8 +99,10 @@ def _restore_ground(
 
     def maps_of(batch: Tensor) -> list[Tensor]:
         if fast and has_inversion(model):
-            prior = prior_of_reduced(model.prior, batch)
-            return [model.invert(batch, prior, statistics), prior.thickness]
+            uncovered = uncover(model.overlay, batch, statistics)
+            prior = prior_of_reduced(model.prior, uncovered.images)
+            inverted = model.invert(uncovered.images, prior, uncovered.statistics)
+            return [inverted, uncovered.with_overlay(prior.thickness)]
         result = model(batch, statistics=statistics)
         return [result.restored, result.thickness]
 

@@ -36,7 +36,7 @@ class SceneStatistics:
     ground: Tensor
     """(1, bands, 1, 1): mean of the pixels that hold data, to fill the others."""
     image: Tensor | None
-    """(1, bands, 9): `image_statistics`, for the inversion if there is one."""
+    """(1, bands, 9): `image_statistics`, for overlay and inversion if there is one."""
     moments: Mapping[str, Moments]
     """Moments of the maps that gates and attention see, by `moments_key`."""
     halo: int = HALOS[0]

@@ -51,6 +51,7 @@ class Config(TypedDict):
     in_channels: int
     residual: NotRequired[bool]
     inversion: NotRequired[bool]
+    overlay: NotRequired[bool]
     prior: NotRequired[SCPMConfig | None]
     """That of ThiefCloud's prior; None if it has none."""
     veil: NotRequired[bool]
@@ -105,7 +106,10 @@ def build(
             "these weights have a veil (--veil), which the inversion has replaced. Use the version "
             "that trained them, or train anew with --preset inversion."
         )
-    return require_contract(network.from_config(config, prior))
+    model = require_contract(network.from_config(config, prior))
+    if config.get("overlay"):
+        model.add_overlay()
+    return model
 
 
 # The one table of networks, by the names that checkpoints and --network have for them.

@@ -11,6 +11,8 @@ from thiefcloud.inference.gaps import REACH
 from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.network.overlay import Uncovered, uncover
+from thiefcloud.network.statistics import has_data
 
 NETWORK_HALO = 64  # pixels around a window that the network behind the inversion sees
 COARSEST = 32  # pixels in a cell of the inversion's coarsest level
@@ -60,7 +62,7 @@ def restore_with_gain(
     *,
     gain: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Restore a window as `restore_window`, and return the gain of the inversion, too.
+    """Restore a window as `restore_window`, and return the gain of overlay and inversion, too.
 
     Args:
         model: as in `restore_window`.
@@ -130,7 +132,7 @@ def _restore_inside(
 ) -> list[Tensor]:
     """Restore a window of a padded scene, and return it, its thickness and its gain, raw."""
     with inference(model):
-        image, prior, gains = _prepare(model, scene, statistics, core, gain=gain)
+        image, prior, thickness, gains = _prepare(model, scene, statistics, core, gain=gain)
         near = core.grown(NETWORK_HALO, FACTOR, scene.size)
         restored = image
         if not statistics.fast:
@@ -138,7 +140,7 @@ def _restore_inside(
                 restored = model.remove(image, prior, supervision=False).restored
 
     outputs = []
-    for output in (restored, prior.thickness, gains):
+    for output in (restored, thickness, gains):
         outputs.append(core.of(output[0], origin=near[:2]).clone())
     return outputs
 
@@ -150,7 +152,7 @@ def prepare(
 
     They show the window and `NETWORK_HALO` around it.
     """
-    image, prior, _ = _prepare(model, scene, statistics, core, gain=False)
+    image, prior, *_ = _prepare(model, scene, statistics, core, gain=False)
     return image, prior
 
 
@@ -161,37 +163,49 @@ def _prepare(
     core: Window,
     *,
     gain: bool,
-) -> tuple[Tensor, Prior, Tensor]:
-    """Compute what `prepare` does, and the gain of the inversion; ones if it is not wanted."""
+) -> tuple[Tensor, Prior, Tensor, Tensor]:
+    """Compute what `prepare` does, thickness, and the gain; ones if it is not wanted."""
     wide = core.grown(statistics.halo, COARSEST, scene.size)
     near = core.grown(NETWORK_HALO, FACTOR, scene.size)
-    cloudy = scene.read(wide).to(next(model.parameters()))
+    uncovered = read_uncovered(model, scene, statistics, wide)
+    images, of_image = uncovered.images, uncovered.statistics
+
+    prior = see(model, images, statistics, wide, scene)
+    inverted = model.invert(images, prior, of_image)
+    gains = torch.ones_like(images)
+    if gain:
+        if model.inversion is not None:
+            gains = model.inversion(images, prior, of_image, gain_alone=True)
+        gains = gains * torch.where(has_data(images), uncovered.gain, 1)
+
+    maps = inverted, uncovered.with_overlay(prior.thickness), gains
+    image, thickness, gains = (near.of(one, origin=wide[:2]).clone() for one in maps)
+    return image, crop_prior(prior, near, wide), thickness, gains
+
+
+def read_uncovered(
+    model: RemovalNetwork, scene: PaddedScene, statistics: SceneStatistics, window: Window
+) -> Uncovered:
+    """Read a window of a padded scene, and remove its overlay."""
+    cloudy = scene.read(window).to(next(model.parameters()))
     of_image = statistics.image
     if of_image is not None:
         of_image = of_image.to(cloudy.device)
-
-    prior = see(model, cloudy, statistics, wide, scene)
-    image = model.invert(cloudy, prior, of_image)
-    gains = torch.ones_like(cloudy)
-    if gain and model.inversion is not None:
-        gains = model.inversion(cloudy, prior, of_image, gain_alone=True)
-
-    inverted, gains = (near.of(one, origin=wide[:2]).clone() for one in (image, gains))
-    return inverted, crop_prior(prior, near, wide), gains
+    return uncover(model.overlay, cloudy, of_image)
 
 
 def see(
     model: RemovalNetwork,
-    cloudy: Tensor,
+    images: Tensor,
     statistics: SceneStatistics,
     window: Window,
     scene: PaddedScene,
 ) -> Prior:
-    """Compute the prior of the cloudy pixels of a window."""
+    """Compute the prior of the pixels of a window, without overlay."""
     with on_tile(statistics.tile(model, window, scene, statistics.prior_scale)):
         if statistics.fast:
-            return prior_of_reduced(model.prior, cloudy)
-        prior: Prior = model.prior(cloudy)
+            return prior_of_reduced(model.prior, images)
+        prior: Prior = model.prior(images)
         return prior
 
 

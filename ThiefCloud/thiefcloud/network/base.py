@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from cloudkit.errors import UserError
 from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.network.inversion import Inversion
+from thiefcloud.network.overlay import Overlay, uncover
 
 
 class Restoration(NamedTuple):
@@ -21,7 +22,7 @@ class Restoration(NamedTuple):
     quarter: Tensor | None
     """(N, C, H, W): the same from level 3; only for supervision."""
     thickness: Tensor
-    """(N, 1, H, W): the prior's thickness map, 0 clear, 1 opaque."""
+    """(N, 1, H, W): the prior's thickness map, with the overlay: 0 clear, 1 opaque."""
     inverted: Tensor | None = None
     """(N, C, H, W): what the inversion leaves, if there is one; only for supervision."""
 
@@ -109,6 +110,7 @@ class RemovalNetwork(Restorer):
     takes_prior: ClassVar[bool] = False
     prior: SCPM | NoPrior
     inversion: Inversion | None
+    overlay: Overlay | None
 
     def __init_subclass__(cls) -> None:
         """Require a `kind`, by which files and options name the network."""
@@ -128,6 +130,7 @@ class RemovalNetwork(Restorer):
         self.in_channels = in_channels
         self.residual = residual
         self.prior_frozen = False
+        self.overlay = None
         self.config: dict[str, Any] = {
             "in_channels": in_channels,
             "residual": residual,
@@ -146,8 +149,8 @@ class RemovalNetwork(Restorer):
 
     @property
     def reads_statistics(self) -> bool:
-        """True if it has an inversion."""
-        return self.inversion is not None
+        """True if it has an overlay or an inversion."""
+        return self.overlay is not None or self.inversion is not None
 
     @property
     def sees_thickness(self) -> bool:
@@ -159,9 +162,13 @@ class RemovalNetwork(Restorer):
     ) -> Restoration:
         """Restore cloudy images; see `Restorer`."""
         check_input(cloudy, self.in_channels)
-        prior = self.prior(cloudy)
-        image = self.invert(cloudy, prior, statistics)
-        return self.remove(image, prior, self.training if supervision is None else supervision)
+        uncovered = uncover(self.overlay, cloudy, statistics)
+        prior = self.prior(uncovered.images)
+        image = self.invert(uncovered.images, prior, uncovered.statistics)
+        result = self.remove(image, prior, self.training if supervision is None else supervision)
+        if self.overlay is None:
+            return result
+        return result._replace(thickness=uncovered.with_overlay(result.thickness))
 
     @abstractmethod
     def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
@@ -169,7 +176,7 @@ class RemovalNetwork(Restorer):
 
         Args:
             image: (N, in_channels, H, W), the result of `invert`.
-            prior: outputs of the prior for the cloudy images.
+            prior: outputs of the prior for the images that were inverted.
             supervision: as in `forward`.
         """
 
@@ -183,7 +190,7 @@ class RemovalNetwork(Restorer):
         yield from ()
 
     def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
-        """Return the inverted images, or the cloudy ones of a network without inversion.
+        """Return the inverted images, or those given to a network without inversion.
 
         Values beyond [-0.5, 1.5] are mistakes, so the network does not see them.
         """
@@ -191,6 +198,12 @@ class RemovalNetwork(Restorer):
             return cloudy
         inverted: Tensor = self.inversion(cloudy, prior, statistics)
         return inverted.clamp(-0.5, 1.5)
+
+    def add_overlay(self) -> Overlay:
+        """Give the network an overlay, which says 0 until it is fitted, and return it."""
+        self.overlay = Overlay(self.in_channels)
+        self.config["overlay"] = True
+        return self.overlay
 
     def freeze_prior(self) -> Self:
         """Stop the training of the prior: no gradients, and BatchNorm keeps its statistics."""

@@ -28,6 +28,7 @@ from thiefcloud.network.statistics import (
     GUIDE,
     STATISTICS,
     cell_statistics,
+    centred,
     fill,
     guide,
     has_data,
@@ -144,9 +145,9 @@ class Inversion(nn.Module):
         Returns:
             The maps, (N, 3 bands, h, w).
         """
-        context = self.from_image(_centred(statistics.flatten(1)))
+        context = self.from_image(centred(statistics.flatten(1)))
         features = (
-            self.from_cells(_centred(cells))
+            self.from_cells(centred(cells))
             + self.from_guide(guide)
             + _as_map(self.context_first(context))
         )
@@ -178,7 +179,7 @@ class Inversion(nn.Module):
         Returns:
             Both (N, bands).
         """
-        estimate = _bounded(self.even(self.from_image(_centred(statistics.flatten(1)))))
+        estimate = _bounded(self.even(self.from_image(centred(statistics.flatten(1)))))
         log_gain, colour, _ = estimate.chunk(_MAPS, dim=1)
         gain = log_gain.exp()
         return gain, colour * (1 - gain)
@@ -256,11 +257,6 @@ def _bounded(estimate: Tensor) -> Tensor:
     log_gain, colour, trust = (_STEP * estimate).chunk(_MAPS, dim=1)
     log_gain = _STEEPEST * torch.tanh(log_gain / _STEEPEST)
     return torch.cat((log_gain, _CLOUD + colour, 2 * torch.sigmoid(trust)), dim=1)
-
-
-def _centred(values: Tensor) -> Tensor:
-    """Scale values in [0, 1] to a mean near 0 and a deviation near 1; networks learn fastest so."""
-    return 4 * (values - 0.4)
 
 
 def _as_map(values: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Inputs of the guided inversion: statistics of images and cells, and the guide of the prior."""
+"""Statistics of images and cells, and the guide of the prior: inputs of overlay and inversion."""
 
 import math
 
@@ -140,3 +140,8 @@ def fill(images: Tensor, valid: Tensor, mean: Tensor | None = None) -> Tensor:
         total = torch.where(valid, images, 0).sum((2, 3), keepdim=True, dtype=dtype)
         mean = (total / valid.sum((2, 3), keepdim=True).clamp_min(1)).to(images)
     return torch.where(valid, images, mean)
+
+
+def centred(values: Tensor) -> Tensor:
+    """Scale values in [0, 1] to a mean near 0 and a deviation near 1; networks learn fastest so."""
+    return 4 * (values - 0.4)

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from scpm import SCPM, Prior
 from thiefcloud.data.batches import Batch
 from thiefcloud.network.base import RemovalNetwork
+from thiefcloud.network.overlay import uncover
 from thiefcloud.training.losses import RestorationLoss, psnr_loss, thickness_loss
 from thiefcloud.training.options import TrainOptions
 
@@ -99,6 +100,8 @@ def prepare(
         return inverting, inversion_losses(criterion.thickness_weight)
 
     model.requires_grad_(True)
+    if model.overlay is not None:
+        model.overlay.requires_grad_(False)
     if phase.name == "frozen":
         model.freeze_prior()
     else:
@@ -140,7 +143,7 @@ class InversionAlone(nn.Module):
     def __init__(self, model: RemovalNetwork) -> None:
         super().__init__()
         assert model.inversion is not None
-        self.prior, self.inversion = model.prior, model.inversion
+        self.prior, self.inversion, self.overlay = model.prior, model.inversion, model.overlay
 
     def train(self, mode: bool = True) -> Self:
         """Set training or eval mode; the prior stays in eval mode."""
@@ -150,6 +153,8 @@ class InversionAlone(nn.Module):
 
     def forward(self, cloudy: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Invert cloudy images, and return the thickness that the prior sees."""
-        prior = self.prior(cloudy)
-        seen = ~hidden[:, None, None, None]
-        return self.inversion(cloudy, Prior._make(part * seen for part in prior)), prior.thickness
+        uncovered = uncover(self.overlay, cloudy, None)
+        prior = self.prior(uncovered.images)
+        guide = Prior._make(part * ~hidden[:, None, None, None] for part in prior)
+        inverted = self.inversion(uncovered.images, guide, uncovered.statistics)
+        return inverted, uncovered.with_overlay(prior.thickness)

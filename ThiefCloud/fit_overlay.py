@@ -1,0 +1,104 @@
+r"""Give weights the removal of overlays: even cloud that a map program laid over whole images.
+
+The pairs of RICE1 are such images (`thiefcloud/network/overlay.py` says how they are known). The
+fit reads statistics of the training images alone, and takes minutes on a CPU. All other weights
+stay as they are.
+
+    # For scenes of all kinds: sources of the mixture with overlay = true, told from all others
+    python ThiefCloud/fit_overlay.py --checkpoint runs/general/best.pt --dataset mixture \
+        --mixture checkpoints/recipes/general.toml --root DIR --out runs/general-overlay.pt
+    # For one dataset: all of its pairs are under overlays
+    python ThiefCloud/fit_overlay.py --checkpoint runs/rice1/best.pt --dataset rice1 --root DIR \
+        --out runs/rice1-overlay.pt
+
+An overlay that the weights have already is fitted anew.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+import thiefcloud
+from cloudkit.checkpoints import save_checkpoint
+from cloudkit.processes import Processes, join_processes
+from cloudkit.script.command_line import parser, run_script
+from thiefcloud import RemovalNetwork, restore
+from thiefcloud.data.datasets import open_data
+from thiefcloud.data.options import DataOptions
+from thiefcloud.inference.options import GENERAL, Weights
+from thiefcloud.training.overlay_fit import Samples, fit_overlay, read_samples
+from trainkit.data.scenes import Scene, Scenes, check_scenes, mean_scores
+from trainkit.scoring.metrics import UNIFORM_SIZE, psnr
+
+
+@dataclass(frozen=True)
+class OverlayOptions(DataOptions):
+    """Options of the fit."""
+
+    checkpoint: Weights = GENERAL
+    """Weights to begin with: a file, or the name of released ones."""
+    out: Path = Path("runs/overlay.pt")
+    """File for the weights with the overlay."""
+    steps: int = 4000
+    """Steps of the fit of the opacity, and of the recognition."""
+    seed: int = 0
+    """Seed of all that is drawn."""
+
+    def __post_init__(self) -> None:
+        """Reject options that cannot be used."""
+        super().__post_init__()
+        if self.steps < 1:
+            raise ValueError(f"--steps is {self.steps}, expected at least 1.")
+
+
+def main(options: OverlayOptions) -> None:
+    """Read the images, fit the overlay, validate and save."""
+    # An even veil can look like an overlay, so simulated clouds are patchy.
+    patchy = replace(options.clouds, even_fraction=0.0)
+    with join_processes("cpu") as processes:
+        data = open_data(replace(options, clouds=patchy))
+        data.require("train")
+        data.require("val")
+        check_scenes(data.val, processes, smallest=UNIFORM_SIZE)
+        print(data.note)
+        model = thiefcloud.load(options.checkpoint)
+        before = validate(model, data.val, processes)
+
+        samples = read_samples(data, processes, seed=options.seed, show_progress=True)
+        torch.manual_seed(options.seed)
+        overlay = model.add_overlay()
+        fit_overlay(overlay, samples, steps=options.steps, seed=options.seed)
+        model.eval()
+        print(describe(model, samples))
+        print(f"validation PSNR {before:.2f} dB before, {validate(model, data.val, processes):.2f}")
+
+        save_checkpoint(options.out, model.kind, model.config, {"model": model.state_dict()})
+        print(f"weights with the overlay: {options.out}")
+
+
+def describe(model: RemovalNetwork, samples: Samples) -> str:
+    """Say what the overlay makes of the images that it was fitted to."""
+    assert model.overlay is not None
+    with torch.no_grad():
+        under = int((model.overlay(samples.pairs.cloudy) > 0).sum())
+        others = torch.cat((samples.pairs.clear, samples.wholes, samples.crops))
+        mistaken = int((model.overlay(others) > 0).sum())
+    return (
+        f"overlays are recognised in {under} of {len(samples.pairs.cloudy)} images under one, and "
+        f"in {mistaken} of {len(others)} others, all of training"
+    )
+
+
+def validate(model: RemovalNetwork, scenes: Scenes, processes: Processes) -> float:
+    """Return the PSNR of the validation images."""
+
+    def score(scene: Scene) -> dict[str, float]:
+        restored = restore(model, scene.cloudy)[None]
+        return {"psnr": float(psnr(restored, scene.truth[None]))}
+
+    return mean_scores(scenes, score, processes)["psnr"]
+
+
+if __name__ == "__main__":
+    run_script(main, parser(OverlayOptions, __doc__))
