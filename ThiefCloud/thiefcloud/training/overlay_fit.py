@@ -144,6 +144,25 @@ def fit_overlay(
         _fit(part, loss, steps, title, show_progress=show_progress)
 
 
+def best_opacity(pairs: Moments) -> Tensor:
+    """Return the opacity (N,) of the overlay that explains each pair best, to 0.005."""
+    candidates = torch.arange(0, 0.95, 0.005)
+    errors = [
+        pairs.squared_error(*_gain_and_offset(one.expand(len(pairs.product)), pairs.product))
+        for one in candidates
+    ]
+    return candidates[torch.stack(errors).argmin(0)]
+
+
+def psnr_without(pairs: Moments, opacity: Tensor) -> float:
+    """Return the mean PSNR in dB of pairs after overlays of (N,) opacity are taken away.
+
+    Both images are `trimmed`.
+    """
+    error = pairs.squared_error(*_gain_and_offset(opacity, pairs.product))
+    return float(-10 * error.clamp_min(1e-9).log10().mean())
+
+
 def _fit(
     part: nn.Module, loss: Callable[[], Tensor], steps: int, title: str, *, show_progress: bool
 ) -> None:
