@@ -8,7 +8,8 @@
 The file takes any number of images of any size whose sides are multiples of 8:
 
 * input `image`: (N, bands, H, W), float32, in [0, 1];
-* input `statistics`: (N, bands, 9), float32, of the whole image, for networks with an inversion;
+* input `statistics`: (N, 2 bands - 1, 9), float32, of the whole image, for networks with an
+  inversion or an overlay;
 * output `restored`: (N, bands, H, W), not clamped, but not of SCPM alone;
 * output `thickness`: (N, 1, H, W), not clamped, of networks with a prior, and of SCPM.
 

@@ -14,7 +14,7 @@ stay as they are.
 An overlay that the weights have already is fitted anew.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -48,6 +48,8 @@ class OverlayOptions(DataOptions):
     """File for the weights with the overlay."""
     steps: int = 4000
     """Steps of the fit of the opacity, and of the recognition."""
+    crop: int = 256
+    """Side in pixels of crops of images without overlay, which are seen beside whole ones."""
     seed: int = 0
     """Seed of all that is drawn."""
 
@@ -56,13 +58,12 @@ class OverlayOptions(DataOptions):
         super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, expected at least 1.")
+        if self.crop < 1:
+            raise ValueError(f"--crop is {self.crop}, expected at least 1 pixel.")
 
 
 def main(options: OverlayOptions) -> None:
     """Read the images, fit the overlay, validate and save."""
-    if options.dataset == "mixture":
-        # An even veil can look like an overlay, so simulated clouds are patchy.
-        options = replace(options, clouds=replace(options.clouds, even_fraction=0.0))
     with join_processes("cpu") as processes:
         data = open_data(options)
         data.require("train")
@@ -72,7 +73,9 @@ def main(options: OverlayOptions) -> None:
         model = thiefcloud.load(options.checkpoint)
         before = validate(model, data.val, processes)
 
-        samples = read_samples(data, processes, seed=options.seed, show_progress=True)
+        samples = read_samples(
+            data, processes, crop=options.crop, seed=options.seed, show_progress=True
+        )
         torch.manual_seed(options.seed)
         overlay = model.add_overlay()
         fit_overlay(overlay, samples, steps=options.steps, seed=options.seed)
@@ -94,17 +97,19 @@ def main(options: OverlayOptions) -> None:
 def describe(model: RemovalNetwork, samples: Samples) -> str:
     """Say what the overlay makes of the images that it was fitted to."""
     assert model.overlay is not None
-    pairs, others = samples.pairs, torch.cat((samples.pairs.clear, samples.wholes, samples.crops))
+    pairs, others = samples.pairs, [samples.pairs.clear, samples.crops]
+    if samples.others is not None:
+        others += samples.others[:2]
     with torch.no_grad():
         told = model.overlay(pairs.cloudy)
-        under, mistaken = int((told > 0).sum()), int((model.overlay(others) > 0).sum())
+        under, mistaken = int((told > 0).sum()), int((model.overlay(torch.cat(others)) > 0).sum())
     untouched, best = torch.zeros_like(told), best_opacity(pairs)
     return (
         f"PSNR of the training pairs: {psnr_without(pairs, untouched):.2f} dB untouched, "
         f"{psnr_without(pairs, told):.2f} dB with the opacity that is told, "
         f"{psnr_without(pairs, best):.2f} dB with the best one for each\n"
         f"overlays are recognised in {under} of {len(told)} images under one, and "
-        f"in {mistaken} of {len(others)} others, all of training"
+        f"in {mistaken} of {sum(map(len, others))} others, all of training"
     )
 
 

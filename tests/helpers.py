@@ -28,6 +28,7 @@ TRAIN = ROOT / "ThiefCloud" / "train.py"
 TEST = ROOT / "ThiefCloud" / "test.py"
 PREDICT = ROOT / "ThiefCloud" / "predict.py"
 APP = ROOT / "ThiefCloud" / "app.py"
+FIT_OVERLAY = ROOT / "ThiefCloud" / "fit_overlay.py"
 EXPORT = ROOT / "ThiefCloud" / "export.py"
 ABLATION = ROOT / "experiments" / "ablation.py"
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import extract_clouds
+import fit_overlay
 import scpm.options
 import simulate
 import thiefcloud.inference.export_options
@@ -20,6 +21,7 @@ from tests.helpers import (
     APP,
     EXPORT,
     EXTRACT,
+    FIT_OVERLAY,
     PREDICT,
     ROOT,
     SIMULATE,
@@ -37,6 +39,7 @@ SCRIPTS: dict[Path, type[Any]] = {
     TRAIN_CD: scpm.options.PriorTrainOptions,
     TEST_CD: scpm.options.PriorTestOptions,
     TRAIN: thiefcloud.training.options.TrainOptions,
+    FIT_OVERLAY: fit_overlay.OverlayOptions,
     TEST: thiefcloud.scoring_options.TestOptions,
     EXPORT: thiefcloud.inference.export_options.ExportOptions,
     PREDICT: thiefcloud.inference.options.PredictOptions,

@@ -59,7 +59,7 @@ class Exportable(nn.Module):
 
         Args:
             image: (N, bands, H, W) in [0, 1], H and W multiples of 8.
-            statistics: (N, bands, 9), if `inputs` names them.
+            statistics: (N, 2 bands - 1, 9), if `inputs` names them.
         """
         if isinstance(self.network, SCPM):
             return (self.network(image).thickness,)
@@ -78,7 +78,7 @@ class Exportable(nn.Module):
 
 
 def statistics_of(image: Tensor) -> Tensor:
-    """Compute the statistics of whole images (N, bands, H, W), as (N, bands, 9)."""
+    """Compute the statistics of whole images (N, bands, H, W)."""
     return image_statistics(fill(image, has_data(image)))
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from cloudkit.errors import CheckpointError, UserError
 from thiefcloud.network.base import Restoration, Restorer
+from thiefcloud.network.statistics import STATISTICS
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -131,6 +132,12 @@ def _check_signature(session: "InferenceSession", path: Path) -> None:
         raise CheckpointError(
             f"{path} has the inputs and outputs {described}; expected image and restored, as "
             "tensor(float): export a network that removes cloud by ThiefCloud/export.py."
+        )
+    rows = 2 * image[1] - 1
+    if "statistics" in inputs and inputs["statistics"].shape[1:] != [rows, STATISTICS]:
+        raise CheckpointError(
+            f"{path} takes statistics of the shape {inputs['statistics'].shape}, expected (N, "
+            f"{rows}, {STATISTICS}): an older version wrote it, so export it anew."
         )
     if isinstance(image[2], int):
         raise CheckpointError(

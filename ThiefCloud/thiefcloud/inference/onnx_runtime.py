@@ -27,7 +27,7 @@ _SAMPLED = 2**16  # pixels from which statistics are computed; more change nothi
 
 
 def image_statistics(images: NDArray[np.floating]) -> NDArray[np.float32]:
-    """Compute mean, standard deviation and seven quantiles of each band.
+    """Compute mean, standard deviation and seven quantiles of bands and of their differences.
 
     Pixels that are 0 in all bands hold no data, and do not count. Mean and deviation are
     those of the values clamped to the outermost quantiles.
@@ -36,7 +36,7 @@ def image_statistics(images: NDArray[np.floating]) -> NDArray[np.float32]:
         images: (N, bands, H, W) in [0, 1], of any size, without padding.
 
     Returns:
-        (N, bands, 9), as the input `statistics` of an exported network.
+        (N, 2 bands - 1, 9), as the input `statistics` of an exported network.
     """
     step = max(1, math.isqrt(images.shape[2] * images.shape[3] // _SAMPLED))
     sampled = images[..., ::step, ::step].reshape(*images.shape[:2], -1).astype(np.float32)
@@ -44,6 +44,7 @@ def image_statistics(images: NDArray[np.floating]) -> NDArray[np.float32]:
     for image in sampled:
         valid = image.any(0)
         pixels = image[:, valid if valid.any() else ~valid]
+        pixels = np.concatenate((pixels, pixels[:-1] - pixels[1:]))
         quantiles = np.moveaxis(np.quantile(pixels, _QUANTILES, axis=1), 0, 1)
         pixels = pixels.clip(quantiles[:, :1], quantiles[:, -1:])
         moments = (pixels.mean(1, keepdims=True), pixels.std(1, keepdims=True))
@@ -61,8 +62,8 @@ def restore(
     Args:
         session: the network, as onnxruntime opens it.
         images: (N, bands, H, W) in [0, 1]; H and W multiples of 8.
-        statistics: (N, bands, 9), those of the whole images if these are parts of them, or padded.
-            Default: `image_statistics` of these images.
+        statistics: (N, 2 bands - 1, 9), those of the whole images if these are parts of them, or
+            padded. Default: `image_statistics` of these images.
 
     Returns:
         The maps by name, not clamped: "restored", (N, bands, H, W), and "thickness", (N, 1, H, W),

@@ -154,7 +154,7 @@ def scene_statistics(model: Restorer, image: Tensor) -> Tensor | None:
         image: (C, H, W) or (N, C, H, W).
 
     Returns:
-        (N, C, 9), float32, on the network's device. None if the network reads none.
+        (N, 2 C - 1, 9), float32, on the network's device. None if the network reads none.
     """
     if not model.reads_statistics:
         return None

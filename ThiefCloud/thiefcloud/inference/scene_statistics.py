@@ -22,7 +22,7 @@ from thiefcloud.network.base import RemovalNetwork
 # prior, the last is the range of the inversion. `measure_scene` finds what weights need.
 HALOS = (128, 160, 192, 256, 320)
 _HALO_FAST = 192  # enough for a prior that sees half the scale; 128 leaves errors of 1e-5
-_FORMAT = "2"  # of the files
+_FORMAT = "3"  # of the files
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class SceneStatistics:
     ground: Tensor
     """(1, bands, 1, 1): mean of the pixels that hold data, to fill the others."""
     image: Tensor | None
-    """(1, bands, 9): `image_statistics`, for overlay and inversion if there is one."""
+    """(1, 2 bands - 1, 9): `image_statistics`, for overlay and inversion if there is one."""
     moments: Mapping[str, Moments]
     """Moments of the maps that gates and attention see, by `moments_key`."""
     halo: int = HALOS[0]

@@ -79,7 +79,7 @@ class Restorer(nn.Module, ABC):
             cloudy: (N, in_channels, H, W) in [0, 1].
             supervision: return the outputs of levels 2 and 3 too, which only the loss needs.
                 Default: while training.
-            statistics: (N, in_channels, 9), for the inversion: `image_statistics` of the whole
+            statistics: (N, rows, 9), for overlay and inversion: `image_statistics` of the whole
                 scene if the images are parts of one.
 
         Raises:

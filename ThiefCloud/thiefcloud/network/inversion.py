@@ -61,6 +61,7 @@ class Inversion(nn.Module):
 
     def __init__(self, bands: int = 3) -> None:
         super().__init__()
+        self.bands = bands
         first, last = _WIDTHS[0], _WIDTHS[-1]
         self.from_cells = nn.Conv2d(bands * CELL_STATISTICS, first, 1)
         self.from_guide = nn.Conv2d(GUIDE, first, 1, bias=False)
@@ -101,7 +102,7 @@ class Inversion(nn.Module):
             images: (N, bands, H, W). Pixels that are 0 in all bands hold no data: they are ignored,
                 and stay 0.
             prior: the cloud prior's outputs for them.
-            statistics: (N, bands, 9), those of the whole scene if the images are parts of one.
+            statistics: (N, rows, 9), those of the whole scene if the images are parts of one.
                 Default: `image_statistics`.
             gain_alone: return the gain k instead, which is 1 in pixels without data.
 
@@ -140,12 +141,12 @@ class Inversion(nn.Module):
         Args:
             cells: `cell_statistics`, (N, 4 bands, h, w).
             guide: `guide`, (N, 37, h, w).
-            statistics: `image_statistics`, (N, bands, 9).
+            statistics: `image_statistics`, (N, rows, 9).
 
         Returns:
             The maps, (N, 3 bands, h, w).
         """
-        context = self.from_image(centred(statistics.flatten(1)))
+        context = self._see_image(statistics)
         features = (
             self.from_cells(centred(cells))
             + self.from_guide(guide)
@@ -174,15 +175,21 @@ class Inversion(nn.Module):
         """Estimate gain and offset of whole images by the coarsest step alone, without the prior.
 
         Args:
-            statistics: `image_statistics`, (N, bands, 9).
+            statistics: `image_statistics`, (N, rows, 9).
 
         Returns:
             Both (N, bands).
         """
-        estimate = _bounded(self.even(self.from_image(centred(statistics.flatten(1)))))
+        estimate = _bounded(self.even(self._see_image(statistics)))
         log_gain, colour, _ = estimate.chunk(_MAPS, dim=1)
         gain = log_gain.exp()
         return gain, colour * (1 - gain)
+
+    def _see_image(self, statistics: Tensor) -> Tensor:
+        """Compute hidden values (N, 64) from the statistics of the bands."""
+        of_bands: Tensor = statistics[:, : self.bands].flatten(1)
+        context: Tensor = self.from_image(centred(of_bands))
+        return context
 
 
 class ChannelNorm(nn.Module):

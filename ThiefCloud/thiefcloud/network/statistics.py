@@ -10,7 +10,7 @@ from scpm import PRIOR_WIDTH, Prior
 
 CELL = 4  # side of a cell in pixels
 CELL_STATISTICS = 4  # numbers of `cell_statistics` for each band
-STATISTICS = 9  # numbers of `image_statistics` for each band
+STATISTICS = 9  # numbers of `image_statistics` for each band and each difference of bands
 GUIDE = 1 + 3 * PRIOR_WIDTH  # the thickness, and the features of three levels
 
 # None lies nearer to 0 or 1 than this, so that a hundredth of odd pixels (lettering, dead or
@@ -21,7 +21,7 @@ _SAMPLED = 2**16  # pixels from which statistics are computed; more change nothi
 
 
 def image_statistics(images: Tensor) -> Tensor:
-    """Compute mean, standard deviation and seven quantiles of each band.
+    """Compute mean, standard deviation and seven quantiles of bands and of their differences.
 
     Mean and deviation are those of the values clamped to the outermost quantiles.
 
@@ -29,7 +29,8 @@ def image_statistics(images: Tensor) -> Tensor:
         images: (N, bands, H, W).
 
     Returns:
-        (N, bands, 9), float32.
+        (N, rows, 9), float32. The rows are the bands, then each band but the last minus the next
+        one: 2 bands - 1 in all.
     """
     step = sampling_step(*images.shape[-2:])
     return pixel_statistics(images[..., ::step, ::step].flatten(2).float())
@@ -42,7 +43,7 @@ def scene_statistics(images: Tensor) -> Tensor:
         images: (N, bands, H, W). Not in the dtype of a network: float16 is too short for sums.
 
     Returns:
-        (N, bands, 9), float32.
+        (N, 2 bands - 1, 9), float32.
     """
     step = sampling_step(*images.shape[-2:])
     found = []
@@ -59,6 +60,7 @@ def sampling_step(height: int, width: int) -> int:
 
 def pixel_statistics(pixels: Tensor) -> Tensor:
     """Compute `image_statistics` of pixels (N, bands, count), float32."""
+    pixels = torch.cat((pixels, pixels[:, :-1] - pixels[:, 1:]), dim=1)
     levels = torch.tensor(_QUANTILES, device=pixels.device)
     quantiles = _quantiles(pixels, levels)
 
@@ -88,8 +90,8 @@ def trimmed(images: Tensor, statistics: Tensor) -> Tensor:
         images: (N, bands, H, W).
         statistics: their `image_statistics`.
     """
-    lowest, highest = statistics[:, :, 2, None, None], statistics[:, :, -1, None, None]
-    return images.clamp(lowest, highest)
+    of_bands = statistics[:, : images.shape[1], :, None, None]
+    return images.clamp(of_bands[:, :, 2], of_bands[:, :, -1])
 
 
 def cell_statistics(images: Tensor) -> Tensor:

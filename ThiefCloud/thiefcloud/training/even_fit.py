@@ -28,7 +28,7 @@ class Moments(NamedTuple):
     """Statistics of pairs of images that suffice for an even haze."""
 
     cloudy: Tensor
-    """(N, bands, 9), `image_statistics` of the cloudy images."""
+    """(N, bands, 9), `image_statistics` of the bands of the cloudy images."""
     clear: Tensor
     """The same of the clear ones."""
     product: Tensor
@@ -43,7 +43,9 @@ class Moments(NamedTuple):
         valid = has_data(cloudy) | has_data(clear)
         cloudy, clear = fill(cloudy, valid), fill(clear, valid)
 
-        of_cloudy, of_clear = image_statistics(cloudy), image_statistics(clear)
+        bands = cloudy.shape[1]
+        of_cloudy = image_statistics(cloudy)[:, :bands]
+        of_clear = image_statistics(clear)[:, :bands]
         product = trimmed(cloudy, of_cloudy) * trimmed(clear, of_clear)
         return cls(of_cloudy, of_clear, product.mean((2, 3)))
 

@@ -8,7 +8,7 @@ all other images.
 import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 import torch.nn.functional as F
@@ -20,7 +20,8 @@ from cloudkit.processes import Processes
 from cloudkit.progress import progress_bar
 from thiefcloud.data.batches import CloudyCrops
 from thiefcloud.data.datasets import Data, TrainingPair
-from thiefcloud.network.overlay import Overlay
+from thiefcloud.network.overlay import Overlay, statistics_under_overlay
+from thiefcloud.network.statistics import fill, has_data, image_statistics
 from thiefcloud.training.even_fit import Moments
 from trainkit.data.sampling import batch_loader
 
@@ -33,29 +34,64 @@ _RANGE = (0.0, 0.85)  # of drawn opacities
 _RECOGNISABLE = (0.2, 0.85)  # the same, for the recognition
 _SMALLEST_ERROR = 1e-5  # in the mean square; smaller errors count as this one
 _UNDER = 0.35  # fraction of a batch under overlays, for the recognition
-_CROP, _CROPS = 256, 8  # side in pixels, and number in a batch
+_CROPS = 8  # in a batch
+
+
+class Pairs(NamedTuple):
+    """What the fit reads of pairs of images."""
+
+    cloudy: Tensor
+    """(N, 2 bands - 1, 9), `image_statistics` of the cloudy images."""
+    clear: Tensor
+    """The same of the clear ones."""
+    moments: Moments
+    """Those of the bands, by which errors are computed."""
+
+    @classmethod
+    def of(cls, cloudy: Tensor, clear: Tensor) -> Self:
+        """Read images (N, bands, H, W). Pixels that are 0 in both hold no data."""
+        valid = has_data(cloudy) | has_data(clear)
+        of_cloudy = image_statistics(fill(cloudy, valid))
+        of_clear = image_statistics(fill(clear, valid))
+        return cls(of_cloudy, of_clear, Moments.of(cloudy, clear))
+
+    @classmethod
+    def join(cls, several: Iterable[Self]) -> Self:
+        """Concatenate several."""
+        cloudy, clear, moments = zip(*several, strict=True)
+        return cls(torch.cat(cloudy), torch.cat(clear), Moments.join(*moments))
+
+    def at(self, numbers: Tensor) -> Self:
+        """Return some of the pairs."""
+        moments = Moments(*(part[numbers] for part in self.moments))
+        return type(self)(self.cloudy[numbers], self.clear[numbers], moments)
+
+    def drawn(self, count: int, random: torch.Generator) -> Self:
+        """Draw pairs at random."""
+        return self.at(torch.randint(len(self.clear), (count,), generator=random))
 
 
 class Samples(NamedTuple):
     """What the fit reads of the training images."""
 
-    pairs: Moments
-    """Those of pairs under overlays."""
-    wholes: Tensor
-    """(N, bands, 9): statistics of all other images, cloudy and clear."""
+    pairs: Pairs
+    """Pairs under overlays."""
+    others: Pairs | None
+    """All other images, of which some are no pairs: cloudy and clear are the same."""
     crops: Tensor
-    """(N, bands, 9): statistics of crops of them, some under simulated patchy clouds."""
+    """(N, 2 bands - 1, 9): statistics of crops of them, some under simulated clouds."""
 
 
-def read_samples(data: Data, processes: Processes, *, seed: int, show_progress: bool) -> Samples:
+def read_samples(
+    data: Data, processes: Processes, *, crop: int, seed: int, show_progress: bool
+) -> Samples:
     """Read the training images.
-
-    Simulated clouds should be patchy ones, because an even veil can look like an overlay.
 
     Args:
         data: the dataset. Its overlays are the pairs of a mixture's sources that say so, or all
             pairs if none does.
         processes: the processes; this one reads all.
+        crop: side of the crops in pixels.
         seed: seed of crops and clouds.
         show_progress: show progress bars.
 
@@ -72,33 +108,36 @@ def read_samples(data: Data, processes: Processes, *, seed: int, show_progress: 
             "--dataset rice1, a folder of such pairs, or a mixture with overlay = true."
         )
 
-    def read(pairs: list[TrainingPair], title: str) -> Iterator[Moments]:
+    def read(pairs: list[TrainingPair], title: str) -> Iterator[Pairs]:
         for pair in progress_bar(pairs, desc=title, unit="image", leave=False, show=show_progress):
             cloudy = read_unit(pair.cloudy, peak=pair.peak)[None]
-            yield Moments.of(cloudy, read_unit(pair.clear, peak=pair.peak)[None])
+            clear = read_unit(pair.clear, peak=pair.peak)[None]
+            if cloudy.shape != clear.shape:
+                raise UserError(
+                    f"{pair.cloudy} and {pair.clear} have the shapes {tuple(cloudy.shape[1:])} and "
+                    f"{tuple(clear.shape[1:])}, expected two images of the same size."
+                )
+            yield Pairs.of(cloudy, clear)
 
-    under = Moments.join(*read(pairs, "reading overlays"))
-    nothing = under.cloudy[:0]
+    under = Pairs.join(read(pairs, "reading overlays"))
     if not others:
-        return Samples(under, nothing, nothing)
+        return Samples(under, None, under.cloudy[:0])
 
-    wholes = [part for one in read(_distinct(others), "reading others") for part in one[:2]]
-    crops = CloudyCrops(replace(data, train=others), crop=_CROP, store="host", processes=processes)
+    wholes = Pairs.join(read(_distinct(others), "reading others"))
+    crops = CloudyCrops(replace(data, train=others), crop=crop, store="host", processes=processes)
     sampler = crops.sampler(0, _CROPS, seed=seed, processes=processes)
-    batches = batch_loader(crops, sampler.at(range(sampler.steps_per_epoch)))
-    title = "reading crops"
-    found = [
-        Moments.of(batch.cloudy, batch.clear).cloudy
-        for batch in progress_bar(
-            batches,
-            desc=title,
-            unit="batch",
-            total=sampler.steps_per_epoch,
-            leave=False,
-            show=show_progress,
-        )
-    ]
-    return Samples(under, torch.cat(wholes), torch.cat(found))
+    batches = progress_bar(
+        batch_loader(crops, sampler.at(range(sampler.steps_per_epoch))),
+        desc="reading crops",
+        unit="batch",
+        total=sampler.steps_per_epoch,
+        leave=False,
+        show=show_progress,
+    )
+    found = []
+    for batch in batches:
+        found.append(image_statistics(fill(batch.cloudy, has_data(batch.cloudy))))
+    return Samples(under, wholes, torch.cat(found))
 
 
 def fit_overlay(
@@ -119,16 +158,21 @@ def fit_overlay(
 
     def opacity_loss() -> Tensor:
         half = _BATCH // 2
-        clear = pairs.sample(half, random)
-        batch = Moments.join(pairs.sample(half, random), _under_overlays(clear, _RANGE, random))
+        foreign = 0 if samples.others is None else half // 3
+        clear = [pairs.drawn(half - foreign, random)]
+        if samples.others is not None:
+            clear.append(samples.others.drawn(foreign, random))
+        covered = _under_overlays(Pairs.join(clear), _RANGE, random)
+        batch = Pairs.join((pairs.drawn(half, random), covered))
+
         opacity = overlay.raw_opacity(_noisy(batch.cloudy, random))
-        error = batch.squared_error(*_gain_and_offset(opacity, batch.product))
+        error = _squared_error(batch, opacity)
         return (error + _SMALLEST_ERROR).sqrt().mean()
 
     def recognition_loss() -> Tensor:
         half = int(_BATCH * _UNDER / 2)
-        under = _under_overlays(pairs.sample(half, random), _RECOGNISABLE, random)
-        positive = torch.cat((pairs.sample(half, random).cloudy, under.cloudy))
+        under = _under_overlays(pairs.drawn(half, random), _RECOGNISABLE, random)
+        positive = torch.cat((pairs.drawn(half, random).cloudy, under.cloudy))
         negative = _negative(samples, _BATCH - len(positive), random)
 
         statistics = torch.cat((positive, negative))
@@ -144,23 +188,27 @@ def fit_overlay(
         _fit(part, loss, steps, title, show_progress=show_progress)
 
 
-def best_opacity(pairs: Moments) -> Tensor:
+def best_opacity(pairs: Pairs) -> Tensor:
     """Return the opacity (N,) of the overlay that explains each pair best, to 0.005."""
     candidates = torch.arange(0, 0.95, 0.005)
-    errors = [
-        pairs.squared_error(*_gain_and_offset(one.expand(len(pairs.product)), pairs.product))
-        for one in candidates
-    ]
+    errors = [_squared_error(pairs, one.expand(len(pairs.clear))) for one in candidates]
     return candidates[torch.stack(errors).argmin(0)]
 
 
-def psnr_without(pairs: Moments, opacity: Tensor) -> float:
+def psnr_without(pairs: Pairs, opacity: Tensor) -> float:
     """Return the mean PSNR in dB of pairs after overlays of (N,) opacity are taken away.
 
     Both images are `trimmed`.
     """
-    error = pairs.squared_error(*_gain_and_offset(opacity, pairs.product))
+    error = _squared_error(pairs, opacity)
     return float(-10 * error.clamp_min(1e-9).log10().mean())
+
+
+def _squared_error(pairs: Pairs, opacity: Tensor) -> Tensor:
+    """Return the mean squared error (N) after overlays of (N,) opacity are taken away."""
+    opacity = opacity[:, None].expand_as(pairs.moments.product)
+    gain = 1 / (1 - opacity)
+    return pairs.moments.squared_error(gain, -gain * opacity.square())
 
 
 def _fit(
@@ -180,42 +228,35 @@ def _distinct(pairs: Iterable[TrainingPair]) -> list[TrainingPair]:
     return list({(pair.cloudy, pair.clear): pair for pair in pairs}.values())
 
 
-def _under_overlays(
-    clear: Moments, limits: tuple[float, float], random: torch.Generator
-) -> Moments:
+def _under_overlays(clear: Pairs, limits: tuple[float, float], random: torch.Generator) -> Pairs:
     """Lay drawn overlays over clear images, of which some are none if the range begins at 0."""
-    count, bands = clear.product.shape
-    chance = torch.rand(2, count, 1, generator=random)
+    chance = torch.rand(2, len(clear.clear), generator=random)
     opacity = limits[0] + (limits[1] - limits[0]) * chance[0]
     if limits[0] == 0:
         opacity = torch.where(chance[1] < _NONE, 0, opacity)
-    return clear.hazed((1 - opacity).expand(-1, bands), opacity.square().expand(-1, bands))
+
+    of_bands = opacity[:, None].expand_as(clear.moments.product)
+    moments = clear.moments.hazed(1 - of_bands, of_bands.square())
+    return Pairs(statistics_under_overlay(clear.clear, opacity), clear.clear, moments)
 
 
 def _negative(samples: Samples, count: int, random: torch.Generator) -> Tensor:
     """Draw images without overlay, a sixth of them the clear images of pairs under overlays."""
-    if not len(samples.wholes):
-        return samples.pairs.sample(count, random).clear
+    if samples.others is None:
+        return samples.pairs.drawn(count, random).clear
+
     clear, whole = count // 6, 2 * count // 5
+    others = samples.others.drawn(whole, random)
+    crops = torch.randint(len(samples.crops), (count - clear - whole,), generator=random)
     return torch.cat(
         (
-            samples.pairs.sample(clear, random).clear,
-            _drawn(samples.wholes, whole, random),
-            _drawn(samples.crops, count - clear - whole, random),
+            samples.pairs.drawn(clear, random).clear,
+            others.cloudy[: whole // 2],
+            others.clear[whole // 2 :],
+            samples.crops[crops],
         )
     )
 
 
-def _drawn(statistics: Tensor, count: int, random: torch.Generator) -> Tensor:
-    return statistics[torch.randint(len(statistics), (count,), generator=random)]
-
-
 def _noisy(statistics: Tensor, random: torch.Generator) -> Tensor:
     return statistics + _NOISE * torch.randn(statistics.shape, generator=random)
-
-
-def _gain_and_offset(opacity: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Return gain and offset, (N, bands) as `like`, that take overlays of (N,) opacity away."""
-    opacity = opacity[:, None].expand_as(like)
-    gain = 1 / (1 - opacity)
-    return gain, -gain * opacity.square()

@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 import torch
 
-from scpm import CloudOptions
+from scpm import CloudOptions, simulate_clouds
 from scpm.simulation.atmosphere import Atmosphere, draw_atmosphere
 
 SEEDS = list(range(200))
@@ -84,6 +84,46 @@ def test_thin_cloud_can_be_bluish() -> None:
     assert ((red < green) & (green < blue)).all()
 
 
+def test_overlays_are_gray_and_as_bright_as_they_are_opaque() -> None:
+    transmission, air_light = atmospheres(even_fraction=1.0, overlay_fraction=1.0)
+    assert torch.equal(air_light, 1 - transmission)
+    for one in (transmission, air_light):
+        assert torch.equal(one, one[:, :1].expand_as(one))
+
+    clear = torch.rand(len(SEEDS), 3, 32, 32)
+    options = CloudOptions(even_fraction=1.0, overlay_fraction=1.0)
+    cloudy, thickness = simulate_clouds(clear, SEEDS, options)
+    torch.testing.assert_close(thickness, 1 - transmission[:, :1], rtol=0, atol=1e-6)
+    expected = (1 - thickness) * clear + thickness.square()
+    torch.testing.assert_close(cloudy, expected, rtol=0, atol=1e-5)
+    assert 0.1 < thickness.mean() < 0.9
+
+
+def test_overlays_have_the_opacity_of_the_even_veils_at_the_reference_wavelength() -> None:
+    even, overlays = (
+        atmospheres(even_fraction=1.0, overlay_fraction=fraction, reference_wavelength=0.561)
+        for fraction in (0.0, 1.0)
+    )
+    assert torch.equal(overlays.transmission[:, 1], even.transmission[:, 1])
+    assert not torch.equal(overlays.transmission[:, 0], even.transmission[:, 0])
+
+
+def test_some_even_veils_become_overlays_and_nothing_else_changes() -> None:
+    before, after = (
+        atmospheres(even_fraction=0.5, overlay_fraction=fraction) for fraction in (0.0, 0.5)
+    )
+    other = atmospheres(even_fraction=0.5, even_brightness=(0.3, 0.4))  # changes even veils alone
+    even = (other.air_light != before.air_light).flatten(1).any(1)
+    changed = (after.air_light != before.air_light).flatten(1).any(1)
+    assert 0.4 < even.float().mean() < 0.6
+    assert 0.35 < changed.sum() / even.sum() < 0.65
+    assert not (changed & ~even).any()
+
+    for one, same in zip(after, before, strict=True):
+        assert torch.equal(one[~changed], same[~changed])
+    assert torch.equal(after.air_light[changed], 1 - after.transmission[changed])
+
+
 def test_no_direction_is_preferred() -> None:
     thickness = atmospheres(64, elongation=(3.0, 3.0), even_fraction=0.0).transmission[:, 0]
     down = thickness.diff(dim=1).square().mean((1, 2))
@@ -115,6 +155,7 @@ def test_clouds_are_smooth_and_show_no_grid() -> None:
         ("opacity", (0.0, 1.0)),
         ("opacity_skew", 0.0),
         ("even_fraction", 1.5),
+        ("overlay_fraction", 1.5),
         ("coverage", (0.0, 0.5)),
         ("softness", (0.0, 0.5)),
         ("elongation", (0.5, 2.0)),
@@ -136,7 +177,12 @@ def test_contradictory_options_are_refused(name: str, value: object) -> None:
 @pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(CloudOptions)])
 def test_no_option_is_without_effect(name: str) -> None:
     default = getattr(CloudOptions(), name)
-    changed: object = {"elongation": (1.0, 2.0), "even_fraction": 1.0}.get(name)
+    others: dict[str, object] = {
+        "elongation": (1.0, 2.0),
+        "even_fraction": 1.0,
+        "overlay_fraction": 1.0,
+    }
+    changed = others.get(name)
     if changed is None and isinstance(default, tuple):
         changed = tuple(0.9 * part for part in default)
     elif changed is None:

@@ -32,7 +32,7 @@ def test_inputs_and_outputs_of_the_file(file: Path) -> None:
         batch, channels, height, width = shapes[name]
         assert channels == bands
         assert all(isinstance(size, str) for size in (batch, height, width))
-    assert shapes["statistics"][1:] == [4, 9]
+    assert shapes["statistics"][1:] == [7, 9]
     assert session.get_modelmeta().custom_metadata_map == {"name": "tiny"}
     assert onnx.load(file).opset_import[0].version == 20
 

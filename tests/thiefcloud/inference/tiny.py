@@ -29,7 +29,7 @@ class Even(RemovalNetwork):
 
     def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
         assert statistics is not None
-        return cloudy - statistics[:, :, 3, None, None]
+        return cloudy - statistics[:, : self.in_channels, 3, None, None]
 
     def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
         return Restoration(image, None, None, prior.thickness)
@@ -75,7 +75,7 @@ class Tiny(Even):
         cells = F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)
         fused = self.fuse(prior.full, self.enhance(cells))
 
-        darkest = statistics[:, :, 2, None, None]
+        darkest = statistics[:, : self.in_channels, 2, None, None]
         gain = total_gain(torch.zeros_like(cloudy), darkest, prior.thickness)
         restored = torch.lerp(darkest, cloudy, gain) + 0.1 * self.head(fused).tanh()
         return torch.where(has_data(cloudy), restored, 0)

@@ -4,8 +4,10 @@ import pytest
 import torch
 
 from scpm import SCPM, Prior
+from tests.thiefcloud.network.overlays import fix, laid_over
 from thiefcloud import ThiefCloud
 from thiefcloud.data.batches import Batch
+from thiefcloud.network.overlay import uncover
 from thiefcloud.training.losses import RestorationLoss
 from thiefcloud.training.options import TrainOptions
 from thiefcloud.training.phases import Phase, phases_of, prepare
@@ -91,3 +93,36 @@ def test_an_inversion_begins_to_learn_with_small_steps(model: ThiefCloud) -> Non
     assert phase_of(model, "tunable").learning_rate(0, 100, 0.0) == pytest.approx(3e-4 / 20)
     paper = phase_of(ThiefCloud(SCPM()), "tunable")
     assert paper.learning_rate(0, 100, 0.0) == pytest.approx(3e-4)
+
+
+@pytest.mark.parametrize("name", ["inversion", "frozen", "tunable"])
+def test_an_overlay_learns_in_no_phase(model: ThiefCloud, batch: Batch, name: str) -> None:
+    overlay = fix(model.add_overlay(), 0.3)
+    torch.nn.init.normal_(overlay.opacity.last.weight, std=0.1)
+    part, losses = prepare(phase_of(model, name), model, RestorationLoss(thickness_weight=0.5))
+    assert not any(weight.requires_grad for weight in overlay.parameters())
+    losses(part.train(), batch)["loss"].backward()
+    learning = parts_that_learn(model)
+    assert "overlay" not in learning
+    assert ("inversion" if name == "inversion" else "level_full") in learning
+
+
+@pytest.mark.parametrize("hidden", [False, True])
+def test_the_inversion_alone_sees_images_without_their_overlay(
+    model: ThiefCloud, batch: Batch, hidden: bool
+) -> None:
+    assert model.inversion is not None
+    for layer in (model.inversion.from_guide, *model.inversion.heads):
+        layer.weight.data.normal_(std=0.1)
+    plain, _ = prepare(phase_of(model, "inversion"), model, RestorationLoss())
+    overlay = fix(model.add_overlay(), 0.3)
+    part, _ = prepare(phase_of(model, "inversion"), model, RestorationLoss())
+
+    hides = torch.full((2,), hidden)
+    cloudy = laid_over(batch.cloudy, 0.3)
+    found, thickness = part.eval()(cloudy, hides)
+    images = uncover(overlay, cloudy, None).images
+    expected, thickness_of_cloud = plain.eval()(images, hides)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(thickness, 1 - 0.7 * (1 - thickness_of_cloud))
+    assert (plain(cloudy, hides)[0] - found).abs().max() > 0.01

@@ -161,6 +161,16 @@ def test_draws_below_one_are_spread(root: Path) -> None:
             f"{LAND}clear = 1\nkeep_opaque = true",
             "says keep_opaque = true, which is of pairs, and draws none",
         ),
+        (f"{PAIRS}pairs = 1\noverlay = 1", "says overlay = 1, expected true or false"),
+        (f'{PAIRS}pairs = 1\noverlay = "true"', "says overlay = 'true', expected true or false"),
+        (
+            f"{LAND}clear = 1\noverlay = true",
+            "says overlay = true, which is of pairs, and draws none",
+        ),
+        (
+            f"{PAIRS}clear = 1\noverlay = true",
+            "says overlay = true, which is of pairs, and draws none",
+        ),
         (f"{LAND}clear = 1\nvalidate = 1", 'says validate = 1, expected true, false or "all"'),
         (f"{LAND}pairs = 1", "no pairs"),
         (
@@ -208,6 +218,21 @@ def test_batches_show_each_use(root: Path) -> None:
         else:
             expected = 0.5 * clear[number] + 0.4
             torch.testing.assert_close(cloudy[number], expected, rtol=0, atol=0.004)
+
+
+def test_a_source_can_say_that_its_clouds_are_overlays(root: Path) -> None:
+    write_pairs(root / "other", 2)
+    other = PAIRS.replace('"pairs"', '"other"')
+    text = f"{PAIRS}pairs = 1\nveiled = 1\nclear = 1\noverlay = true\n{other}pairs = 1\n"
+    text += f"{LAND}clear = 1\noverlay = false\n"
+    path = written(root, text)
+    assert [source.overlay for source in read_mixture(path, root)] == [True, False, False]
+
+    train = opened(root, text).train
+    marked = [pair for pair in train if pair.overlay]
+    assert {pair.clear.parent.parent.name for pair in marked} == {"pairs"}
+    assert len(marked) == sum(pair.clear.parent.parent.name == "pairs" for pair in train) == 9
+    assert {pair.clear.parent.name for pair in train if not pair.overlay} == {"clear", "land"}
 
 
 def test_a_source_gives_its_own_peak(root: Path) -> None:
