@@ -63,7 +63,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="18c886751cd72430b2c5c486c071a6fcbcbdeb400e1f78a9e5e3f814e85913b1",
+        sha256="094ba0828cf28befb00322bf72899d090f63b7b0ee2269e3d853aaeb34df100f",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
@@ -73,9 +73,9 @@ class Weights(ReleasedWeights, Enum):
     )
     RICE1 = ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
-        sha256="1b5c95ad95c50342130b9aebb1440700d00ba1db626dcbd3353001a18c222643",
+        sha256="a1ade557d070587ba711227ec5d05f0b548fc5fa2e6b6435566d02023c3db068",
         purpose="thin, even haze as in RICE1",
-        data="`thiefcloud-general`, then 56 pairs of RICE1 alone",
+        data="`thiefcloud-general`, its overlay fitted to 56 pairs of RICE1 alone",
         licence=_GENERAL_LICENCE,
     )
     RICE2 = ReleasedWeights(
