@@ -21,6 +21,7 @@ import torch
 
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
+from cloudkit.errors import UserError
 from cloudkit.processes import Processes, join_processes
 from cloudkit.script.command_line import parser, plain, run_script
 from thiefcloud import RemovalNetwork, restore
@@ -30,6 +31,7 @@ from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.training.overlay_fit import (
     Samples,
     best_opacity,
+    cross_validate,
     fit_overlay,
     psnr_without,
     read_samples,
@@ -48,6 +50,9 @@ class OverlayOptions(DataOptions):
     """File for the weights with the overlay."""
     steps: int = 4000
     """Steps of the fit of the opacity, and of the recognition."""
+    folds: int = 0
+    """Cross-validate before: leave out this many blocks of pairs in turn, and print how well they
+    are restored. 0: do not."""
     crop: int = 256
     """Side in pixels of crops of images without overlay, which are seen beside whole ones."""
     seed: int = 0
@@ -58,6 +63,8 @@ class OverlayOptions(DataOptions):
         super().__post_init__()
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, expected at least 1.")
+        if self.folds < 0 or self.folds == 1:
+            raise ValueError(f"--folds is {self.folds}, expected at least 2, or 0 for none.")
         if self.crop < 1:
             raise ValueError(f"--crop is {self.crop}, expected at least 1 pixel.")
 
@@ -76,6 +83,9 @@ def main(options: OverlayOptions) -> None:
         samples = read_samples(
             data, processes, crop=options.crop, seed=options.seed, show_progress=True
         )
+        if options.folds:
+            print(describe_folds(samples, options))
+
         torch.manual_seed(options.seed)
         overlay = model.add_overlay()
         fit_overlay(overlay, samples, steps=options.steps, seed=options.seed)
@@ -92,6 +102,25 @@ def main(options: OverlayOptions) -> None:
         }
         save_checkpoint(options.out, model.kind, model.config, state)
         print(f"weights with the overlay: {options.out}")
+
+
+def describe_folds(samples: Samples, options: OverlayOptions) -> str:
+    """Cross-validate, and say how well pairs are restored that took no part in the fit."""
+    pairs = samples.pairs
+    if options.folds > len(pairs.clear):
+        raise UserError(
+            f"--folds is {options.folds}, expected at most one for each of the {len(pairs.clear)} "
+            "pairs."
+        )
+    opacity, recognised = cross_validate(
+        samples, options.folds, steps=options.steps, seed=options.seed
+    )
+    return (
+        f"PSNR of pairs that were left out, in {options.folds} blocks: "
+        f"{psnr_without(pairs, opacity):.2f} dB with the opacity that is told, "
+        f"{psnr_without(pairs, opacity * recognised):.2f} dB if an overlay is recognised at all, "
+        f"which is so in {int(recognised.sum())} of {len(recognised)}"
+    )
 
 
 def describe(model: RemovalNetwork, samples: Samples) -> str:

@@ -146,14 +146,45 @@ def test_the_default_dataset_is_refused(
     assert not (tmp_path / "out.pt").exists()
 
 
-@pytest.mark.parametrize("steps", [0, -1])
-def test_at_least_one_step_is_needed(
-    steps: int, root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_pairs_that_are_left_out_are_restored_too(
+    root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    more = ["--steps", steps]
+    out = tmp_path / "overlay.pt"
+    assert (
+        run_script(FIT_OVERLAY, *arguments(root, weights, out, "--steps", 200, "--folds", 7)) == 0
+    )
+    shown = capsys.readouterr().out
+    left_out, rest = shown.split("in 7 blocks: ")[1].split(" dB", 1)
+    untouched = shown.split("training pairs: ")[1].split(" dB")[0]
+    assert float(left_out) > float(untouched) + 6
+    assert re.search(r"which is so in \d of 7", rest)
+
+
+def test_more_folds_than_pairs_are_refused(
+    root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "overlay.pt"
+    assert run_script(FIT_OVERLAY, *arguments(root, weights, out, "--folds", 8)) == 2
+    assert_one_error(capsys.readouterr().err, "at most one for each of the 7")
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "least"), [("steps", 0, 1), ("steps", -1, 1), ("folds", 1, 2), ("crop", 0, 1)]
+)
+def test_numbers_that_are_too_small(
+    name: str,
+    value: int,
+    least: int,
+    root: Path,
+    weights: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    more = [f"--{name}", value]
     assert run_script(FIT_OVERLAY, *arguments(root, weights, tmp_path / "out.pt", *more)) == 2
     shown = squeezed(capsys.readouterr().err)
-    assert f"--steps is {steps}, expected at least 1." in shown
+    assert f"--{name} is {value}, expected at least {least}" in shown
     assert not (tmp_path / "out.pt").exists()
 
 

@@ -188,6 +188,34 @@ def fit_overlay(
         _fit(part, loss, steps, title, show_progress=show_progress)
 
 
+def cross_validate(samples: Samples, folds: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Tell overlays of pairs that took no part in the fit.
+
+    Args:
+        samples: as in `fit_overlay`.
+        folds: number of blocks of pairs, neighbours in the order of their names. Each is left out
+            of one fit. Neighbours may show the same ground, so a random choice would flatter.
+        steps: as in `fit_overlay`.
+        seed: the same.
+
+    Returns:
+        The opacity (N,) as if each image had an overlay, and (N,) bool: is it recognised.
+    """
+    count, rows, _ = samples.pairs.cloudy.shape
+    opacity, recognised = torch.zeros(count), torch.zeros(count, dtype=torch.bool)
+    blocks = torch.arange(count).tensor_split(folds)
+    for number, block in enumerate(blocks):
+        rest = torch.cat(blocks[:number] + blocks[number + 1 :])
+        torch.manual_seed(seed)
+        overlay = Overlay((rows + 1) // 2)
+        fit_overlay(overlay, samples._replace(pairs=samples.pairs.at(rest)), steps=steps, seed=seed)
+        with torch.no_grad():
+            cloudy = samples.pairs.cloudy[block]
+            opacity[block] = overlay.raw_opacity(cloudy)
+            recognised[block] = overlay(cloudy) > 0
+    return opacity, recognised
+
+
 def best_opacity(pairs: Pairs) -> Tensor:
     """Return the opacity (N,) of the overlay that explains each pair best, to 0.005."""
     candidates = torch.arange(0, 0.95, 0.005)
