@@ -140,6 +140,15 @@ def test_an_onnx_file_of_others(
         load_onnx(tmp_path / "other.onnx")
 
 
+def test_a_file_of_an_older_version_is_exported_anew(file: Path, tmp_path: Path) -> None:
+    model = onnx.load(file)
+    (statistics,) = (value for value in model.graph.input if value.name == "statistics")
+    statistics.type.tensor_type.shape.dim[1].dim_value = 4  # the bands alone
+    onnx.save(model, tmp_path / "older.onnx")
+    with pytest.raises(CheckpointError, match=r"older\.onnx takes statistics .*export it anew"):
+        load_onnx(tmp_path / "older.onnx")
+
+
 def test_an_onnx_file_of_another_precision(tmp_path: Path) -> None:
     half, shape = onnx.TensorProto.FLOAT16, [1, 3, "h", "w"]
     graph = onnx.helper.make_graph(
