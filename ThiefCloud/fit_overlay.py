@@ -22,7 +22,9 @@ import torch
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from cloudkit.errors import UserError
+from cloudkit.folders import require_folder
 from cloudkit.processes import Processes, join_processes
+from cloudkit.script.checks import require_seed
 from cloudkit.script.command_line import parser, plain, run_script
 from thiefcloud import RemovalNetwork, restore
 from thiefcloud.data.datasets import open_data
@@ -61,6 +63,7 @@ class OverlayOptions(DataOptions):
     def __post_init__(self) -> None:
         """Reject options that cannot be used."""
         super().__post_init__()
+        require_seed(seed=self.seed)
         if self.steps < 1:
             raise ValueError(f"--steps is {self.steps}, expected at least 1.")
         if self.folds < 0 or self.folds == 1:
@@ -71,6 +74,9 @@ class OverlayOptions(DataOptions):
 
 def main(options: OverlayOptions) -> None:
     """Read the images, fit the overlay, validate and save."""
+    require_folder(options.out.parent)
+    if options.out.is_dir():
+        raise UserError(f"--out {options.out} is a folder, expected a file, such as overlay.pt.")
     with join_processes("cpu") as processes:
         data = open_data(options)
         data.require("train")

@@ -195,6 +195,8 @@ def test_mistakes_are_one_error(
     for more, part in (
         (["--checkpoint", tmp_path / "absent.pt"], "absent.pt"),
         (["--root", tmp_path / "folder"], "folder"),
+        (["--out", tmp_path / "folder"], "is a folder, expected a file"),
+        (["--out", weights / "out.pt"], "unet.pt is a file, expected a folder to write to"),
     ):
         assert run_script(FIT_OVERLAY, *arguments(root, weights, tmp_path / "out.pt", *more)) == 2
         assert_one_error(capsys.readouterr().err, part)
