@@ -38,7 +38,7 @@ _CROPS = 8  # in a batch
 
 
 class Pairs(NamedTuple):
-    """What the fit reads of pairs of images."""
+    """Statistics of pairs of images."""
 
     cloudy: Tensor
     """(N, 2 bands - 1, 9), `image_statistics` of the cloudy images."""
@@ -72,7 +72,7 @@ class Pairs(NamedTuple):
 
 
 class Samples(NamedTuple):
-    """What the fit reads of the training images."""
+    """Statistics of the training images."""
 
     pairs: Pairs
     """Pairs under overlays."""
