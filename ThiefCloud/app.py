@@ -18,6 +18,7 @@ import threading
 from pathlib import Path
 
 import thiefcloud
+from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
 from cloudkit.imaging.finding import find_images
 from cloudkit.imaging.images import read_unit, write_image
@@ -32,7 +33,8 @@ from webpage.options import PageOptions
 def main(options: PageOptions) -> None:
     """Load the network, write the examples, and serve the page until the user ends it."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # files are removed then, too
-    model = thiefcloud.load(options.checkpoint).to(choose_device(options.device))
+    model = require_rgb(thiefcloud.load(options.checkpoint), options.checkpoint)
+    model.to(choose_device(options.device))
     run = run_of(model, path_of(options.checkpoint))
     with tempfile.TemporaryDirectory(prefix="thiefcloud-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder  # uploads; read when gradio is imported

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 import thiefcloud
-from cloudkit.checkpoints import save_checkpoint
+from cloudkit.checkpoints import require_rgb, save_checkpoint
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder
 from cloudkit.processes import Processes, join_processes
@@ -83,7 +83,7 @@ def main(options: OverlayOptions) -> None:
         data.require("val")
         check_scenes(data.val, processes, smallest=UNIFORM_SIZE)
         print(data.note)
-        model = thiefcloud.load(options.checkpoint)
+        model = require_rgb(thiefcloud.load(options.checkpoint), options.checkpoint)
         before = validate(model, data.val, processes)
 
         samples = read_samples(

@@ -19,6 +19,7 @@ a_jpg.png and a_tif.tif. Images that cannot be used are named at the end; the ex
 from contextlib import nullcontext
 
 import thiefcloud
+from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
 from cloudkit.folders import require_folder
 from cloudkit.processes import join_processes
@@ -83,8 +84,8 @@ def main(options: PredictOptions) -> None:
 def load(options: PredictOptions) -> Restorer:
     """Load the network, or the exported one."""
     if options.onnx:
-        return thiefcloud.load_onnx(options.onnx)
-    return thiefcloud.load(options.checkpoint)
+        return require_rgb(thiefcloud.load_onnx(options.onnx), options.onnx)
+    return require_rgb(thiefcloud.load(options.checkpoint), options.checkpoint)
 
 
 def require_parts(model: Restorer, options: PredictOptions) -> None:

@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 import thiefcloud
+from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
 from cloudkit.files import write_json
 from cloudkit.folders import require_folder, writing_to
@@ -194,7 +195,7 @@ def dark_channel_prior(device: torch.device) -> Method:
 
 def network(options: TestOptions, device: torch.device) -> Method:
     """Return the network of a checkpoint as a method."""
-    model = thiefcloud.load(options.checkpoint).to(device)
+    model = require_rgb(thiefcloud.load(options.checkpoint), options.checkpoint).to(device)
     if options.fast:
         require_inversion(model)
     has_prior = isinstance(model.prior, SCPM)

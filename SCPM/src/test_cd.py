@@ -18,6 +18,7 @@ from pathlib import Path
 from torch import Tensor
 
 import scpm
+from cloudkit.checkpoints import require_rgb
 from cloudkit.files import write_json
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
@@ -43,7 +44,8 @@ def main(options: PriorTestOptions) -> None:
     with join_processes(options.device) as processes:
         # Load the network and open the images.
         require_folder(options.out)
-        model = scpm.load(options.checkpoint).to(processes.device)
+        model = require_rgb(scpm.load(options.checkpoint), options.checkpoint)
+        model.to(processes.device)
         names, read, notes = open_images(options)
         if processes.is_main:
             print(f"checkpoint: {options.checkpoint}", *notes, sep="\n")

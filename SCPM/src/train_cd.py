@@ -26,6 +26,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import scpm
+from cloudkit.checkpoints import require_rgb
 from cloudkit.imaging.panels import side_by_side
 from cloudkit.processes import Processes, join_processes
 from cloudkit.script.command_line import plain, run_script
@@ -49,7 +50,7 @@ def main(options: PriorTrainOptions) -> None:
         # Build the network.
         torch.manual_seed(options.seed)
         begin = run.last if run.goes_on else options.pretrained
-        model = scpm.load(begin) if begin else SCPM()
+        model = require_rgb(scpm.load(begin), begin) if begin else SCPM()
         model.to(processes.device)
 
         # Find the images. Read those of validation once, so that a damaged one shows now.

@@ -23,6 +23,7 @@ from cloudkit.checkpoints.loading import (
     read_file,
     ready_to_restore,
     require_network,
+    require_rgb,
 )
 from cloudkit.checkpoints.saving import save_checkpoint, save_released
 from cloudkit.checkpoints.schema import FORMAT, check_structure, structure_problem
@@ -44,6 +45,7 @@ __all__ = [
     "ready_to_restore",
     "rename",
     "require_network",
+    "require_rgb",
     "save_checkpoint",
     "save_released",
     "structure_problem",

@@ -12,12 +12,13 @@ from cloudkit.checkpoints.containers import read_pytorch, read_safetensors
 from cloudkit.checkpoints.fitting import fitting_weights
 from cloudkit.checkpoints.kinds import Kind, kind_of
 from cloudkit.checkpoints.schema import check_checkpoint, first_line, has_our_format
-from cloudkit.errors import CheckpointError
+from cloudkit.errors import CheckpointError, UserError
 from cloudkit.memory import ordered_to_restore
 
 Network = TypeVar("Network", bound=nn.Module)
 # Functions of torch.nn.init, and methods of tensors, that draw weights.
 _DRAWING = {"normal_", "uniform_", "kaiming_normal_", "kaiming_uniform_"}
+_RGB = 3  # bands of the images that the scripts read
 _PROBE = 32  # side in pixels of the image that shows if weights give finite values
 
 
@@ -110,6 +111,25 @@ def ready_to_restore(model: Network, path: Path) -> Network:
         raise CheckpointError(
             f"the weights in {path} restore a test image to values that are infinite or not a "
             "number, expected finite ones: the file is damaged, so fetch it anew."
+        )
+    return model
+
+
+def require_rgb(model: Network, weights: object) -> Network:
+    """Return a network, if it takes the images that the scripts read.
+
+    Args:
+        model: the network.
+        weights: the name of its file, for the message.
+
+    Raises:
+        UserError: it takes another number of bands than three.
+    """
+    bands = int(model.in_channels)  # type: ignore[arg-type]
+    if bands != _RGB:
+        raise UserError(
+            f"{weights} takes images of {bands} bands, expected {_RGB}, because the "
+            "scripts read red, green and blue; name other weights, or use these from Python."
         )
     return model
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import scpm
-from cloudkit.checkpoints import read_file
+from cloudkit.checkpoints import read_file, require_rgb
 from cloudkit.errors import UserError
 from cloudkit.imaging.finding import natural_key
 from cloudkit.script.command_line import expand
@@ -76,7 +76,7 @@ def label_priors(priors: Sequence[Path]) -> list[str]:
     """
     by_steps, by_name, by_folder = [], [], []
     for path in priors:
-        scpm.load(path)  # only to raise if the file holds another network
+        require_rgb(scpm.load(path), path)  # only to raise if the file holds another network
         by_steps.append(_training_steps(path) or path.stem)
         by_name.append(path.stem)
         by_folder.append(f"{path.resolve().parent.name}-{path.stem}")

@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from cloudkit.checkpoints import save_checkpoint
 from preparation.sets import SETS
+from scpm import SCPM
 from tests.helpers import (
+    ABLATION,
+    APP,
     EXTRACT,
+    FIT_OVERLAY,
     PREDICT,
     ROOT,
     SIMULATE,
@@ -19,6 +24,7 @@ from tests.helpers import (
     squeezed,
     write_pairs,
 )
+from thiefcloud import ThiefCloud
 from trainkit.data.datasets import DATASETS
 
 
@@ -189,3 +195,40 @@ def test_missing_files_are_named_in_one_line(
     assert run_script(script, *arguments, "--out", tmp_path / "out") == 2
     assert_one_error(capsys.readouterr().err, *parts)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "option"),
+    [
+        (TRAIN_CD, ["--clear", "pairs/clear"], "--pretrained"),
+        (TEST_CD, ["--images", "pairs/cloudy"], "--checkpoint"),
+        (TRAIN, ["--dataset", "folder", "--root", "pairs"], "--prior"),
+        (TRAIN, ["--dataset", "folder", "--root", "pairs"], "--pretrained"),
+        (FIT_OVERLAY, ["--dataset", "folder", "--root", "pairs", "--crop", "8"], "--checkpoint"),
+        (TEST, ["--dataset", "folder", "--root", "pairs"], "--checkpoint"),
+        (PREDICT, ["pairs/cloudy"], "--checkpoint"),
+        (APP, [], "--checkpoint"),
+        (ABLATION, ["--dataset", "folder", "--root", "pairs"], "--priors"),
+    ],
+)
+def test_weights_for_other_bands_are_refused(
+    script: Path,
+    arguments: list[str],
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_pairs(tmp_path / "pairs", 12)
+    takes_prior = script in (TRAIN_CD, TEST_CD) or "prior" in option
+    model = SCPM(4) if takes_prior else ThiefCloud(SCPM(4), 4)
+    kind = "scpm" if takes_prior else "thiefcloud"
+    save_checkpoint(Path("four.pt"), kind, model.config, {"model": model.state_dict()})
+
+    out = [] if script == APP else ["--out", "out"]
+    assert run_script(script, *arguments, option, "four.pt", *out) == 2
+    assert_one_error(
+        capsys.readouterr().err, "four.pt takes images of 4 bands, expected 3", "red, green"
+    )
+    assert not Path("out").exists() or not any(Path("out").rglob("*.*"))

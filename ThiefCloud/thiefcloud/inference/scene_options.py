@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from cloudkit.checkpoints import require_rgb
 from cloudkit.folders import writing_to
 from cloudkit.imaging.raster import open_image
 from cloudkit.imaging.selection import select
@@ -60,7 +61,7 @@ class SceneOptions(PeakOptions):
 
     def load(self) -> RemovalNetwork:
         """Load the network on its device."""
-        return load(self.checkpoint).to(choose_device(self.device))
+        return require_rgb(load(self.checkpoint), self.checkpoint).to(choose_device(self.device))
 
     @contextmanager
     def open(self, run: Run | None = None) -> Iterator[RasterTarget]:

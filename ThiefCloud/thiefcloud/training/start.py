@@ -8,6 +8,7 @@ import torch
 
 import scpm
 import thiefcloud
+from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
 from cloudkit.script.command_line import plain
 from scpm import SCPM
@@ -66,13 +67,13 @@ def require_levels(model: RemovalNetwork) -> None:
 
 def pretrained_model(options: TrainOptions, path: Path) -> RemovalNetwork:
     """Load the network to begin with, and give it another prior if the options name one."""
-    model = thiefcloud.load(path)
+    model = require_rgb(thiefcloud.load(path), f"--pretrained {path}")
     if options.prior is not None:
         if not isinstance(model, ThiefCloud):
             raise UserError(
                 f"--pretrained {path} is a {model.kind}, which takes no prior; leave out --prior."
             )
-        model.replace_prior(scpm.load(options.prior))
+        model.replace_prior(load_prior(options.prior))
     if options.epochs_inversion and model.inversion is None:
         raise UserError(
             f"--pretrained {path} has no inversion to train; leave out --epochs-inversion, or "
@@ -85,7 +86,12 @@ def new_prior(options: TrainOptions) -> SCPM | NoPrior:
     """Build the prior to begin with: from a file, untrained, or none."""
     if not uses_prior(options):
         return NoPrior()
-    return SCPM() if options.untrained_prior else scpm.load(options.prior or default_prior())
+    return SCPM() if options.untrained_prior else load_prior(options.prior or default_prior())
+
+
+def load_prior(path: Path) -> SCPM:
+    """Load a prior for RGB images."""
+    return require_rgb(scpm.load(path), f"--prior {path}")
 
 
 def uses_prior(options: TrainOptions) -> bool:
