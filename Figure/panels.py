@@ -14,6 +14,7 @@ from pathlib import Path
 from torch import Tensor
 
 import thiefcloud
+from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import read_unit, write_image
 from cloudkit.imaging.panels import side_by_side, stacked
@@ -61,7 +62,7 @@ def main(options: PanelOptions) -> None:
         chips = islice(open_data(DataOptions()).test, options.rows)
         images = [{"cloudy": chip.cloudy, "clear": chip.truth} for chip in chips]
 
-    model = thiefcloud.load(options.checkpoint)
+    model = require_rgb(thiefcloud.load(options.checkpoint), options.checkpoint)
     panels = []
     for image in images:
         restored, thickness = thiefcloud.restore_and_detect(model, image["cloudy"])

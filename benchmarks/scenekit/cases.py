@@ -14,6 +14,7 @@ from torch import Tensor
 import thiefcloud
 from benchmarks.scenekit.clock import Clock, Seconds
 from benchmarks.speedkit.memory import peak_memory
+from cloudkit.checkpoints import require_rgb
 from cloudkit.imaging.raster import Raster, open_image
 from cloudkit.imaging.selection import select
 from cloudkit.memory import keep_freed_memory
@@ -85,7 +86,8 @@ def measure(case: SceneCase) -> dict[str, Any]:
 def measure_here(case: SceneCase) -> dict[str, Any]:
     """Restore a scene, and return its row of the table. One pass that does not fit is not run."""
     keep_freed_memory()
-    clock, model = Clock(), thiefcloud.load(case.checkpoint)
+    clock = Clock()
+    model = require_rgb(thiefcloud.load(case.checkpoint), case.checkpoint)
     row: dict[str, Any] = {
         "side": case.side,
         "setting": "one pass" if case.tile is None else f"tiles of {case.tile}",

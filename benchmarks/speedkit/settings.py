@@ -13,7 +13,7 @@ from torchvision.ops import deform_conv2d
 
 import thiefcloud
 from benchmarks.speedkit.measuring import Setting
-from cloudkit.checkpoints import save_checkpoint
+from cloudkit.checkpoints import require_rgb, save_checkpoint
 from cloudkit.errors import UserError
 from cloudkit.imaging.images import write_image
 from cloudkit.imaging.padding import at_any_size, inference
@@ -117,7 +117,7 @@ def load_network(setting: Setting, weights: Path) -> ThiefCloud:
         UserError: The weights are of another network, or of the official code, with a sampling
             that torchvision does not have.
     """
-    model = thiefcloud.load(weights)
+    model = require_rgb(thiefcloud.load(weights), weights)
     prior = model.prior.config if isinstance(model, ThiefCloud) else None
     if not isinstance(model, ThiefCloud) or prior is None or prior["sampling"] != "standard":
         raise UserError(

@@ -27,6 +27,9 @@ from tests.helpers import (
 from thiefcloud import ThiefCloud
 from trainkit.data.datasets import DATASETS
 
+PANELS = ROOT / "Figure" / "panels.py"
+SCENES, SPEED = ROOT / "benchmarks" / "scenes.py", ROOT / "benchmarks" / "speed.py"
+
 
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
@@ -209,6 +212,9 @@ def test_missing_files_are_named_in_one_line(
         (PREDICT, ["pairs/cloudy"], "--checkpoint"),
         (APP, [], "--checkpoint"),
         (ABLATION, ["--dataset", "folder", "--root", "pairs"], "--priors"),
+        (PANELS, [], "--checkpoint"),
+        (SCENES, ["--sides", "256"], "--checkpoint"),
+        (SPEED, ["--sizes", "64"], "--checkpoint"),
     ],
 )
 def test_weights_for_other_bands_are_refused(
@@ -226,7 +232,7 @@ def test_weights_for_other_bands_are_refused(
     kind = "scpm" if takes_prior else "thiefcloud"
     save_checkpoint(Path("four.pt"), kind, model.config, {"model": model.state_dict()})
 
-    out = [] if script == APP else ["--out", "out"]
+    out = [] if script in (APP, PANELS, SCENES, SPEED) else ["--out", "out"]
     assert run_script(script, *arguments, option, "four.pt", *out) == 2
     assert_one_error(
         capsys.readouterr().err, "four.pt takes images of 4 bands, expected 3", "red, green"
