@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from preparation.sets import SETS
 from scpm import SCPM
@@ -238,3 +239,13 @@ def test_weights_for_other_bands_are_refused(
         capsys.readouterr().err, "four.pt takes images of 4 bands, expected 3", "red, green"
     )
     assert not Path("out").exists() or not any(Path("out").rglob("*.*"))
+
+
+def test_an_exported_network_for_other_bands_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(thiefcloud, "load_onnx", lambda path: ThiefCloud(SCPM(4), 4))
+    images, out = write_pairs(tmp_path / "pairs", 1) / "cloudy", tmp_path / "out"
+    assert run_script(PREDICT, images, "--onnx", "four.onnx", "--out", out) == 2
+    assert_one_error(capsys.readouterr().err, "four.onnx takes images of 4 bands, expected 3")
+    assert not out.exists()

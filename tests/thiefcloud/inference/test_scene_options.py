@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from cloudkit.checkpoints import save_checkpoint
+from cloudkit.errors import UserError
 from scpm import SCPM
 from tests.scripts.predicting import files, predict, scene
 from thiefcloud import SceneStatistics, ThiefCloud, Window, restore_window
@@ -63,3 +64,11 @@ def test_the_scene_is_never_replaced(tmp_path: Path, kind: str) -> None:
     SceneOptions(scene=tmp_path / "another.tif", out=out)  # reading says that it is missing
     with pytest.raises(ValueError, match="is the scene itself and would be replaced"):
         SceneOptions(scene=path, out=out)
+
+
+def test_weights_for_other_bands_are_refused(tmp_path: Path) -> None:
+    weights, model = tmp_path / "four.pt", ThiefCloud(SCPM(4), 4)
+    save_checkpoint(weights, "thiefcloud", model.config, {"model": model.state_dict()})
+    options = SceneOptions(scene=Path("scene.tif"), out=tmp_path / "a.tif", checkpoint=weights)
+    with pytest.raises(UserError, match=r"four\.pt takes images of 4 bands, expected 3"):
+        options.load()
