@@ -106,6 +106,21 @@ def test_without_other_images_overlays_are_told_from_the_clear_images_of_pairs()
         assert (overlay(image_statistics(clear)) > 0).float().mean() < 0.05
 
 
+def test_among_other_images_recognition_is_cautious(monkeypatch: pytest.MonkeyPatch) -> None:
+    clear = ground(8, 0)
+    pairs = Pairs.of(covered(clear, opacities(8, 1)), clear)
+    alone = Samples(pairs, None, NOTHING)
+    among = Samples(pairs, Pairs.of(hazy(clear), clear), image_statistics(hazy(clear)))
+    statistics = image_statistics(ground(5, 2))
+    for samples, difference in ((among, 1.0), (alone, 0.0)):
+        monkeypatch.undo()
+        cautious = fitted(samples, steps=3)
+        monkeypatch.setattr("thiefcloud.training.overlay_fit._CAUTION", 0.0)
+        bold = fitted(samples, steps=3)
+        found = (overlay.recognition(statistics).detach() for overlay in (bold, cautious))
+        torch.testing.assert_close(next(found) - next(found), torch.full((5,), difference))
+
+
 def test_the_best_opacity_is_that_of_the_overlay() -> None:
     clear, opacity = ground(20, 0), opacities(20, 1)
     cloudy = covered(clear, opacity)
