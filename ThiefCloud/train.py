@@ -78,6 +78,7 @@ def main(options: TrainOptions) -> None:
             odd=options.odd,
             augment=options.augment,
             hide_prior=options.hide_prior,
+            keep_overlay=options.keep_overlay,
         )
         if processes.is_main:
             print(crops.note)

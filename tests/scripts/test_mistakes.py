@@ -86,6 +86,13 @@ SCENES, SPEED = ROOT / "benchmarks" / "scenes.py", ROOT / "benchmarks" / "speed.
         ),
         (TRAIN, ["--no-prior", "--hide-prior", "0.4"], "--hide-prior hides a prior"),
         (TRAIN, ["--hide-prior", "2"], "--hide-prior is 2.0"),
+        (TRAIN, ["--keep-overlay", "0.5"], "a new network removes no overlays"),
+        (TRAIN, ["--keep-overlay", "-1"], "--keep-overlay is -1.0"),
+        (
+            TRAIN,
+            ["--pretrained", "a.pt", "--epochs-inversion", "0", "--keep-overlay", "0.4"],
+            "--keep-overlay is 0.4, but it works in the phase",
+        ),
         (TRAIN, ["--max-gradient", "0"], "--max-gradient is 0.0, expected more than 0."),
         (TRAIN, ["--lr-end", "-1"], "--lr-end is -1.0, expected 0 or more."),
         (TRAIN_CD, ["--clouds.wavelengths", "0.6"], "expected three: of red, green and blue"),

@@ -24,7 +24,7 @@ from trainkit.data.stores import Store
 
 Images = tuple[Tensor, Tensor]  # cloudy and clear, each (N, 3, H, W)
 # Uses of a sample's randomness, beside its crop and its simulated cloud.
-_OPAQUE, _JITTER, _ODD, _AUGMENT, _HIDDEN = 1, 2, 3, 4, 5
+_OPAQUE, _JITTER, _ODD, _AUGMENT, _HIDDEN, _STAYS = 1, 2, 3, 4, 5, 6
 _OWN_COLOUR = 0.5  # how much the random change of a band differs from that of the others
 _LEVELS = 255  # of simulated images: in finer ones a network would see through opaque cloud
 
@@ -46,6 +46,8 @@ class Batch(NamedTuple):
     pairs."""
     hidden: Tensor
     """(N,) bool: images whose prior the inversion does not see while it learns alone."""
+    stays: Tensor
+    """(N,) bool: images whose overlay is not removed while the inversion learns alone."""
 
 
 class CloudyCrops(Dataset[Batch]):
@@ -61,6 +63,7 @@ class CloudyCrops(Dataset[Batch]):
         odd: fraction of the crops with a few odd pixels (`lay_odd_pixels`).
         augment: fraction of the clear images that change scale and colour (`augment_ground`).
         hide_prior: fraction of the crops whose prior is hidden from the inversion.
+        keep_overlay: fraction of the crops whose overlay is left to the inversion.
     """
 
     def __init__(
@@ -75,6 +78,7 @@ class CloudyCrops(Dataset[Batch]):
         odd: float = 0.0,
         augment: float = 0.0,
         hide_prior: float = 0.0,
+        keep_overlay: float = 0.0,
     ) -> None:
         files = [(pair.cloudy, pair.clear) for pair in data.train]
         self._pairs = data.train
@@ -90,7 +94,7 @@ class CloudyCrops(Dataset[Batch]):
         self.note = self._crops.note
         self._simulate, self._opaque = data.simulate, opaque
         self._jitter, self._odd, self._augment = jitter, odd, augment
-        self._hide_prior = hide_prior
+        self._hide_prior, self._keep_overlay = hide_prior, keep_overlay
 
     def __len__(self) -> int:
         """Return the number of samples of a pass."""
@@ -135,9 +139,11 @@ class CloudyCrops(Dataset[Batch]):
             thickness[covered] = joined(thickness[covered], above)
 
         # Lay opaque clouds and odd pixels over both.
-        hidden = torch.zeros(len(samples), dtype=torch.bool)
+        hidden, stays = torch.zeros(2, len(samples), dtype=torch.bool)
         hidden[draw_fraction(samples, self._hide_prior, _HIDDEN)] = True
-        batch = Batch(cloudy, clear, thickness, send(hidden, cloudy.device))
+        stays[draw_fraction(samples, self._keep_overlay, _STAYS)] = True
+        hidden, stays = send(hidden, cloudy.device), send(stays, cloudy.device)
+        batch = Batch(cloudy, clear, thickness, hidden, stays)
         return with_odd_pixels(overcast(batch, samples, self._opaque), samples, self._odd)
 
 
@@ -162,13 +168,13 @@ def overcast(batch: Batch, samples: Sequence[SampleIndex], fraction: float) -> B
     if not chosen:
         return batch
 
-    cloudy, clear, thickness, hidden = (part.clone() for part in batch)
+    cloudy, clear, thickness, *flags = (part.clone() for part in batch)
     seeds = [samples[number].seed(_OPAQUE) for number in chosen]
     clouds = lay_opaque_clouds(cloudy[chosen], seeds)
     cloudy[chosen] = clouds.cloudy
     clear[chosen] = keep_simulated_opaque(clouds, clear[chosen])
     thickness[chosen] = joined(thickness[chosen], clouds.thickness)
-    return Batch(cloudy, clear, thickness, hidden)
+    return Batch(cloudy, clear, thickness, *flags)
 
 
 def joined(below: Tensor, above: Tensor) -> Tensor:
@@ -245,6 +251,6 @@ class WholeImages:
             clear = keep_opaque_clouds(cloudy[0], clear[0])[None]
         if pair.simulated:
             cloudy, clear, _ = clouded(cloudy, clear, [sample.seed()], self._data.simulate)
-        nothing = torch.zeros_like(clear[:, :1])
-        batch = Batch(cloudy, clear, nothing, torch.zeros(1, dtype=torch.bool))
+        nothing, no = torch.zeros_like(clear[:, :1]), torch.zeros(1, dtype=torch.bool)
+        batch = Batch(cloudy, clear, nothing, hidden=no, stays=no)
         return overcast(batch, [sample], self._opaque)[:2]

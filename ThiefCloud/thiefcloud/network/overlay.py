@@ -109,7 +109,12 @@ class Uncovered(NamedTuple):
         return 1 / (1 - self.opacity)
 
 
-def uncover(overlay: Overlay | None, images: Tensor, statistics: Tensor | None) -> Uncovered:
+def uncover(
+    overlay: Overlay | None,
+    images: Tensor,
+    statistics: Tensor | None,
+    stays: Tensor | None = None,
+) -> Uncovered:
     """Remove the overlays of images.
 
     Args:
@@ -137,6 +142,7 @@ def statistics_under_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
     """Return `image_statistics` (N, rows, 9) of images after overlays (N,) are laid over them."""
     opacity = opacity[:, None, None]
     return (1 - opacity) * statistics + opacity.square() * _moved_by_light(statistics)
+        stays: (N,) bool, images whose overlay is not removed. Default: none.
 
 
 def statistics_without_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
@@ -146,6 +152,8 @@ def statistics_without_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
     """
     opacity = opacity[:, None, None]
     moved = _moved_by_light(statistics)
+    if stays is not None:
+        opacity = torch.where(stays, 0, opacity)
     found = (statistics - opacity.square() * moved) / (1 - opacity)
     return torch.where((moved > 0) & (opacity > 0), found.clamp(0, 1), found)
 

@@ -61,6 +61,9 @@ class TrainOptions(DataOptions):
     hide_prior: float = 0.0
     """Fraction of the crops whose prior the inversion does not see while it learns alone. So it
     does not rely on a prior that knows the training images better than others."""
+    keep_overlay: float = 0.0
+    """Fraction of the crops whose overlay, if they have one, is left to the inversion while it
+    learns alone. So it learns to restore those that the overlay of the weights misses, too."""
     pretrained: Path | None = None
     """Weights to begin with: a best.pt or released weights. They decide the network and --residual,
     and the prior unless --prior names another. Default: random weights."""
@@ -152,6 +155,16 @@ class TrainOptions(DataOptions):
                 f"--hide-prior is {self.hide_prior}, but it works in the phase of the inversion "
                 "alone; give --epochs-inversion, or leave it out."
             )
+        if self.keep_overlay and self.pretrained is None:
+            raise ValueError(
+                f"--keep-overlay is {self.keep_overlay}, but a new network removes no overlays; "
+                "give --pretrained with weights that do, or leave it out."
+            )
+        if self.keep_overlay and self.epochs_inversion == 0:
+            raise ValueError(
+                f"--keep-overlay is {self.keep_overlay}, but it works in the phase of the "
+                "inversion alone; give --epochs-inversion, or leave it out."
+            )
         builds_network = self.no_prior or self.untrained_prior or self.network != "thiefcloud"
         if self.pretrained is not None and builds_network:
             raise ValueError(
@@ -200,6 +213,7 @@ class TrainOptions(DataOptions):
             odd=self.odd,
             augment=self.augment,
             hide_prior=self.hide_prior,
+            keep_overlay=self.keep_overlay,
         )
 
     @property

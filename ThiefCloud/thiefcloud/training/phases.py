@@ -120,7 +120,7 @@ def inversion_losses(thickness_weight: float) -> Losses:
     """Return the losses of the inversion alone, and of the thickness that guides it."""
 
     def losses(part: nn.Module, batch: Batch) -> dict[str, Tensor]:
-        inverted, thickness = part(batch.cloudy, batch.hidden)
+        inverted, thickness = part(batch.cloudy, batch.hidden, batch.stays)
         pixel = psnr_loss(inverted, batch.clear)
         if thickness_weight == 0:
             return {"loss": pixel}
@@ -134,10 +134,11 @@ class InversionAlone(nn.Module):
     """The inversion of a network with its prior, without the network behind it.
 
     A prior knows the ground that it was trained on, and says more of the clouds above it than of
-    others. An inversion that sees the prior of every image would rely on that.
+    others. An inversion that sees the prior of every image would rely on that. An overlay knows
+    its training images, too: of others it misses some, which the inversion must restore alone.
 
-    Shape: cloudy images (N, bands, H, W), and (N,) bool: those whose prior the inversion does not
-    see; to inverted ones, and the thickness (N, 1, H, W).
+    Shape: cloudy images (N, bands, H, W), and twice (N,) bool: those whose prior the inversion does
+    not see, and those whose overlay stays; to inverted ones, and the thickness (N, 1, H, W).
     """
 
     def __init__(self, model: RemovalNetwork) -> None:
@@ -151,9 +152,9 @@ class InversionAlone(nn.Module):
         self.prior.eval()
         return self
 
-    def forward(self, cloudy: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, cloudy: Tensor, hidden: Tensor, stays: Tensor) -> tuple[Tensor, Tensor]:
         """Invert cloudy images, and return the thickness that the prior sees."""
-        uncovered = uncover(self.overlay, cloudy, None)
+        uncovered = uncover(self.overlay, cloudy, None, stays)
         prior = self.prior(uncovered.images)
         guide = Prior._make(part * ~hidden[:, None, None, None] for part in prior)
         inverted = self.inversion(uncovered.images, guide, uncovered.statistics)

@@ -79,6 +79,11 @@ def pretrained_model(options: TrainOptions, path: Path) -> RemovalNetwork:
             f"--pretrained {path} has no inversion to train; leave out --epochs-inversion, or "
             "--pretrained."
         )
+    if options.keep_overlay and model.overlay is None:
+        raise UserError(
+            f"--pretrained {path} removes no overlays; leave out --keep-overlay, or let "
+            "ThiefCloud/fit_overlay.py fit them before."
+        )
     return model
 
 

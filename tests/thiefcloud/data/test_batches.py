@@ -120,21 +120,24 @@ def test_opaque_clouds_add_to_the_thickness(data: Data) -> None:
 @pytest.mark.parametrize(
     ("fraction", "expected"), [(0.0, (0, 0)), (0.5, (0.3, 0.7)), (1.0, (1, 1))]
 )
-def test_priors_are_hidden_of_a_fraction(
-    data: Data, fraction: float, expected: tuple[float, float]
+@pytest.mark.parametrize(("option", "flag"), [("hide_prior", "hidden"), ("keep_overlay", "stays")])
+def test_priors_are_hidden_and_overlays_stay_of_a_fraction(
+    data: Data, fraction: float, expected: tuple[float, float], option: str, flag: str
 ) -> None:
     processes = Processes(0, 1, CPU)
-    crops = CloudyCrops(data, crop=16, store="host", processes=processes, hide_prior=fraction)
+    chances = {"hide_prior": 0.0, "keep_overlay": 0.0, option: fraction}
+    crops = CloudyCrops(data, crop=16, store="host", processes=processes, **chances)
     plain = CloudyCrops(data, crop=16, store="host", processes=processes)
     sampler = crops.sampler(0, len(crops), seed=5, processes=processes)
-    hidden = []
+    flags = []
     for step in range(20):
         samples = sampler.batch_at(step)
         batch, again, other = (each.__getitems__(samples) for each in (crops, crops, plain))
-        assert torch.equal(batch.hidden, again.hidden)
+        assert torch.equal(getattr(batch, flag), getattr(again, flag))
+        assert int(batch.hidden.sum() + batch.stays.sum()) == getattr(batch, flag).sum()
         assert_close(batch.cloudy, other.cloudy)
-        hidden.append(batch.hidden)
-    assert expected[0] <= torch.cat(hidden).float().mean() <= expected[1]
+        flags.append(getattr(batch, flag))
+    assert expected[0] <= torch.cat(flags).float().mean() <= expected[1]
 
 
 def test_augmented_ground_is_the_truth_below_its_cloud(data: Data) -> None:

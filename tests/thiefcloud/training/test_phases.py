@@ -28,7 +28,8 @@ def phase_of(model: ThiefCloud, name: str) -> Phase:
 def batch() -> Batch:
     clear = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(2))
     hidden = torch.tensor([False, True])
-    return Batch(0.6 * clear + 0.3, clear, torch.full((2, 1, 32, 32), 0.4), hidden)
+    thickness, stays = torch.full((2, 1, 32, 32), 0.4), torch.zeros(2, dtype=torch.bool)
+    return Batch(0.6 * clear + 0.3, clear, thickness, hidden, stays)
 
 
 def parts_that_learn(model: ThiefCloud) -> set[str]:
@@ -62,7 +63,7 @@ def test_the_inversion_does_not_see_a_hidden_prior(model: ThiefCloud, batch: Bat
     assert model.inversion is not None
     for layer in (model.inversion.from_guide, *model.inversion.heads):
         layer.weight.data.normal_(std=0.1)
-    seen, thickness = part.eval()(batch.cloudy, batch.hidden)
+    seen, thickness = part.eval()(batch.cloudy, batch.hidden, batch.stays)
     prior = model.prior(batch.cloudy)
     nothing = Prior._make(torch.zeros_like(one) for one in prior)
     for number, one in enumerate((prior, nothing)):
@@ -120,9 +121,17 @@ def test_the_inversion_alone_sees_images_without_their_overlay(
 
     hides = torch.full((2,), hidden)
     cloudy = laid_over(batch.cloudy, 0.3)
-    found, thickness = part.eval()(cloudy, hides)
+    stays = torch.zeros(2, dtype=torch.bool)
+    found, thickness = part.eval()(cloudy, hides, stays)
     images = uncover(overlay, cloudy, None).images
-    expected, thickness_of_cloud = plain.eval()(images, hides)
+    expected, thickness_of_cloud = plain.eval()(images, hides, stays)
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
     torch.testing.assert_close(thickness, 1 - 0.7 * (1 - thickness_of_cloud))
-    assert (plain(cloudy, hides)[0] - found).abs().max() > 0.01
+    left, left_thickness = plain(cloudy, hides, stays)
+    assert (left - found).abs().max() > 0.01
+
+    one_stays = torch.tensor([True, False])
+    inverted, thickness = part(cloudy, hides, one_stays)
+    torch.testing.assert_close(inverted[0], left[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(thickness[0], left_thickness[0], rtol=0, atol=1e-6)
+    torch.testing.assert_close(inverted[1], found[1], rtol=0, atol=1e-6)

@@ -66,6 +66,13 @@ def test_what_pretrained_weights_lack_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"u\.pt has no inversion to train; leave out"):
         new_model(replace(options, epochs_inversion=1))
 
+    model = UNet(residual=True, inversion=True)
+    save_checkpoint(tmp_path / "i.pt", model.kind, model.config, {"model": model.state_dict()})
+    inverting = replace(options, pretrained=tmp_path / "i.pt", epochs_inversion=1)
+    assert new_model(inverting).overlay is None
+    with pytest.raises(UserError, match=r"i\.pt removes no overlays; leave out --keep-overlay"):
+        new_model(replace(inverting, keep_overlay=0.5))
+
 
 class Plain(UNet):
     """A network that ignores `inversion`, and returns one output."""
