@@ -2,7 +2,8 @@ r"""Give weights the removal of overlays: even cloud that a map program laid ove
 
 The pairs of RICE1 are such images (`thiefcloud/network/overlay.py` says how they are known). The
 fit reads statistics of the training images alone, and takes minutes on a CPU. All other weights
-stay as they are.
+stay as they are. Then the validation images decide how far the inversion is followed where an
+overlay was removed: not at all, by half, or wholly.
 
     # For scenes of all kinds: sources of the mixture with overlay = true, told from all others
     python ThiefCloud/fit_overlay.py --checkpoint runs/general/best.pt --dataset mixture \
@@ -14,6 +15,7 @@ stay as they are.
 An overlay that the weights have already is fitted anew.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,11 +32,13 @@ from thiefcloud import RemovalNetwork, restore
 from thiefcloud.data.datasets import open_data
 from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.options import GENERAL, Weights
+from thiefcloud.network.overlay import Overlay
 from thiefcloud.training.overlay_fit import (
     Samples,
     best_opacity,
     cross_validate,
     fit_overlay,
+    fit_trust,
     psnr_without,
     read_samples,
 )
@@ -96,9 +100,11 @@ def main(options: OverlayOptions) -> None:
         overlay = model.add_overlay()
         fit_overlay(overlay, samples, steps=options.steps, seed=options.seed)
         model.eval()
-        score = validate(model, data.val, processes)
+        scores = fit_trust(overlay, lambda: validate(model, data.val, processes))
+        score = max(scores.values())
         print(describe(model, samples))
         print(f"validation PSNR {before:.2f} dB before, {score:.2f} dB with the overlay")
+        print(describe_trust(overlay, scores))
 
         state = {
             "model": model.state_dict(),
@@ -146,6 +152,12 @@ def describe(model: RemovalNetwork, samples: Samples) -> str:
         f"overlays are recognised in {under} of {len(told)} images under one, and "
         f"in {mistaken} of {sum(map(len, others))} others, all of training"
     )
+
+
+def describe_trust(overlay: Overlay, scores: Mapping[float, float]) -> str:
+    """Say how far the inversion is followed, and what the validation images say to that."""
+    each = ", ".join(f"{score:.2f} dB if by {trust:g}" for trust, score in scores.items())
+    return f"behind an overlay the inversion is followed by {float(overlay.trust):g} ({each})"
 
 
 def validate(model: RemovalNetwork, scenes: Scenes, processes: Processes) -> float:

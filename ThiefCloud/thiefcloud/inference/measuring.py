@@ -196,15 +196,14 @@ class _Measuring:
         row, column = row // FACTOR * FACTOR, column // FACTOR * FACTOR
         probe = core.common(Window(row, column, _PROBE, _PROBE))
         widest = probe.grown(HALOS[-1], COARSEST, self.scene.size)
-        images, of_image, _ = read_uncovered(self.model, self.scene, self.statistics, widest)
+        uncovered = read_uncovered(self.model, self.scene, self.statistics, widest)
 
-        prior = see(self.model, images, self.statistics, widest, self.scene)
+        prior = see(self.model, uncovered.images, self.statistics, widest, self.scene)
         expected = None
         for halo in reversed(HALOS):
             window = probe.grown(halo, COARSEST, self.scene.size)
-            part = window.of(images, origin=widest[:2])
-            cropped = crop_prior(prior, window, widest)
-            inverted = self.model.invert(part, cropped, of_image)
+            part = uncovered._replace(images=window.of(uncovered.images, origin=widest[:2]))
+            inverted = self.model.invert(part, crop_prior(prior, window, widest))
             found = probe.of(inverted, origin=window[:2])
             if expected is None:
                 expected = found

@@ -63,7 +63,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="094ba0828cf28befb00322bf72899d090f63b7b0ee2269e3d853aaeb34df100f",
+        sha256="b211b4d2ff4571a52df01c99a377665b9943f38f00b675ef8b9e94cde631d0cc",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
@@ -73,7 +73,7 @@ class Weights(ReleasedWeights, Enum):
     )
     RICE1 = ReleasedWeights(
         file="thiefcloud-rice1.safetensors",
-        sha256="a1ade557d070587ba711227ec5d05f0b548fc5fa2e6b6435566d02023c3db068",
+        sha256="7f56badb7990e61ce0026abb97434c1ab92b2c3050aec4d530599c5269d0e3b2",
         purpose="thin, even haze as in RICE1",
         data="`thiefcloud-general`, its overlay fitted to 56 pairs of RICE1 alone",
         licence=_GENERAL_LICENCE,

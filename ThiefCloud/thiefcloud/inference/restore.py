@@ -101,8 +101,7 @@ def _restore_ground(
         if fast and has_inversion(model):
             uncovered = uncover(model.overlay, batch, statistics)
             prior = prior_of_reduced(model.prior, uncovered.images)
-            inverted = model.invert(uncovered.images, prior, uncovered.statistics)
-            return [inverted, uncovered.with_overlay(prior.thickness)]
+            return [model.invert(uncovered, prior), uncovered.with_overlay(prior.thickness)]
         result = model(batch, statistics=statistics)
         return [result.restored, result.thickness]
 

@@ -12,7 +12,6 @@ from thiefcloud.inference.scene_statistics import SceneStatistics
 from thiefcloud.inference.tiles import PaddedScene, Source, Window
 from thiefcloud.network.base import RemovalNetwork
 from thiefcloud.network.overlay import Uncovered, uncover
-from thiefcloud.network.statistics import has_data
 
 NETWORK_HALO = 64  # pixels around a window that the network behind the inversion sees
 COARSEST = 32  # pixels in a cell of the inversion's coarsest level
@@ -168,17 +167,16 @@ def _prepare(
     wide = core.grown(statistics.halo, COARSEST, scene.size)
     near = core.grown(NETWORK_HALO, FACTOR, scene.size)
     uncovered = read_uncovered(model, scene, statistics, wide)
-    images, of_image = uncovered.images, uncovered.statistics
+    images = uncovered.images
 
     prior = see(model, images, statistics, wide, scene)
-    inverted = model.invert(images, prior, of_image)
     gains = torch.ones_like(images)
     if gain:
         if model.inversion is not None:
-            gains = model.inversion(images, prior, of_image, gain_alone=True)
-        gains = gains * torch.where(has_data(images), uncovered.gain, 1)
+            gains = model.inversion(images, prior, uncovered.statistics, gain_alone=True)
+        gains = uncovered.total_gain(gains)
 
-    maps = inverted, uncovered.with_overlay(prior.thickness), gains
+    maps = model.invert(uncovered, prior), uncovered.with_overlay(prior.thickness), gains
     image, thickness, gains = (near.of(one, origin=wide[:2]).clone() for one in maps)
     return image, crop_prior(prior, near, wide), thickness, gains
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from cloudkit.errors import UserError
 from scpm import PRIOR_WIDTH, SCPM, Prior, check_input
 from thiefcloud.network.inversion import Inversion
-from thiefcloud.network.overlay import Overlay, uncover
+from thiefcloud.network.overlay import Overlay, Uncovered, uncover
 
 
 class Restoration(NamedTuple):
@@ -164,7 +164,7 @@ class RemovalNetwork(Restorer):
         check_input(cloudy, self.in_channels)
         uncovered = uncover(self.overlay, cloudy, statistics)
         prior = self.prior(uncovered.images)
-        image = self.invert(uncovered.images, prior, uncovered.statistics)
+        image = self.invert(uncovered, prior)
         result = self.remove(image, prior, self.training if supervision is None else supervision)
         if self.overlay is None:
             return result
@@ -189,15 +189,15 @@ class RemovalNetwork(Restorer):
         """
         yield from ()
 
-    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
+    def invert(self, uncovered: Uncovered, prior: Prior) -> Tensor:
         """Return the inverted images, or those given to a network without inversion.
 
         Values beyond [-0.5, 1.5] are mistakes, so the network does not see them.
         """
         if self.inversion is None:
-            return cloudy
-        inverted: Tensor = self.inversion(cloudy, prior, statistics)
-        return inverted.clamp(-0.5, 1.5)
+            return uncovered.images
+        inverted: Tensor = self.inversion(uncovered.images, prior, uncovered.statistics)
+        return uncovered.followed(inverted.clamp(-0.5, 1.5))
 
     def add_overlay(self) -> Overlay:
         """Give the network an overlay, which says 0 until it is fitted, and return it."""

@@ -8,6 +8,9 @@ each, as `ThiefCloud/fit_overlay.py` prints.
 Statistics of an image tell s, and whether there is an overlay at all: dry ground without cloud can
 look alike. So one small network recognises overlays, and another one tells their opacity. Images
 in which none is recognised stay as they are, bit for bit.
+
+What is left then is nearly clear. An inversion that has seen few overlays harms more of it than it
+mends if it is followed as far as elsewhere. So the overlay holds its trust in the inversion, too.
 """
 
 from collections.abc import Sequence
@@ -36,6 +39,8 @@ _BLACK = 1e-3  # of ground in float32, because 0 stands for no data
 class Overlay(nn.Module):
     """Opacity of overlays, told from statistics of images. Untrained it recognises none.
 
+    Its buffer `trust`, from 0 to 1, says how far the inversion is followed where it recognises one.
+
     Args:
         bands: number of bands of the images.
 
@@ -47,6 +52,8 @@ class Overlay(nn.Module):
         inputs = (2 * bands - 1) * STATISTICS
         self.opacity = Perceptron(inputs, _OPACITY)
         self.recognition = Perceptron(inputs, _RECOGNITION, output=-1.0)
+        self.trust: Tensor
+        self.register_buffer("trust", torch.ones(()))
 
     def forward(self, statistics: Tensor) -> Tensor:
         """Tell the opacity, 0 where no overlay is recognised or it is thinner than 0.02."""
@@ -98,15 +105,28 @@ class Uncovered(NamedTuple):
     """(N, rows, 9), those of these images, if any were given or computed."""
     opacity: Tensor
     """(N, 1, 1, 1): that of the overlays, 0 where there was none."""
+    trust: Tensor
+    """(N, 1, 1, 1): how far the inversion is followed, 1 where there was no overlay."""
 
     def with_overlay(self, thickness: Tensor) -> Tensor:
         """Return the thickness (N, 1, H, W) of overlay and cloud, given that of the cloud."""
         return thickness + self.opacity.to(thickness) * (1 - thickness)
 
-    @property
-    def gain(self) -> Tensor:
-        """The gain (N, 1, 1, 1) of the removal."""
-        return 1 / (1 - self.opacity)
+    def followed(self, inverted: Tensor) -> Tensor:
+        """Return inverted images, or these, or what lies between them, as `trust` says."""
+        return torch.lerp(self.images.to(inverted), inverted, self.trust.to(inverted))
+
+    def total_gain(self, gain: Tensor) -> Tensor:
+        """Return the gain of overlay and inversion together.
+
+        Args:
+            gain: (N, bands, H, W), that of the inversion.
+
+        Returns:
+            The same shape, 1 in pixels without data.
+        """
+        followed = torch.lerp(torch.ones_like(gain), gain, self.trust.to(gain))
+        return followed * torch.where(has_data(self.images), 1 / (1 - self.opacity), 1)
 
 
 def uncover(
@@ -122,27 +142,31 @@ def uncover(
         images: (N, bands, H, W). Pixels that are 0 in all bands hold no data, and stay 0.
         statistics: (N, rows, 9), those of the whole scene if the images are parts of one.
             Default: `image_statistics`.
+        stays: (N,) bool, images whose overlay is not removed. Default: none.
     """
     if overlay is None:
-        return Uncovered(images, statistics, images.new_zeros(images.shape[0], 1, 1, 1))
+        none = images.new_zeros(images.shape[0], 1, 1, 1)
+        return Uncovered(images, statistics, none, torch.ones_like(none))
 
     valid = has_data(images)
     if statistics is None:
         statistics = image_statistics(fill(images, valid))
     opacity = overlay(statistics)
+    if stays is not None:
+        opacity = torch.where(stays, 0, opacity)
 
     each = opacity[:, None, None, None]
     uncovered = ((images.float() - each.square()) / (1 - each)).clamp(_BLACK, 1.0).to(images)
     changes = valid & (each > 0)
     statistics = statistics_without_overlay(statistics, opacity)
-    return Uncovered(torch.where(changes, uncovered, images), statistics, each)
+    trust = torch.where(each > 0, overlay.trust.to(each), 1)
+    return Uncovered(torch.where(changes, uncovered, images), statistics, each, trust)
 
 
 def statistics_under_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
     """Return `image_statistics` (N, rows, 9) of images after overlays (N,) are laid over them."""
     opacity = opacity[:, None, None]
     return (1 - opacity) * statistics + opacity.square() * _moved_by_light(statistics)
-        stays: (N,) bool, images whose overlay is not removed. Default: none.
 
 
 def statistics_without_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
@@ -152,8 +176,6 @@ def statistics_without_overlay(statistics: Tensor, opacity: Tensor) -> Tensor:
     """
     opacity = opacity[:, None, None]
     moved = _moved_by_light(statistics)
-    if stays is not None:
-        opacity = torch.where(stays, 0, opacity)
     found = (statistics - opacity.square() * moved) / (1 - opacity)
     return torch.where((moved > 0) & (opacity > 0), found.clamp(0, 1), found)
 

@@ -36,6 +36,7 @@ _RECOGNISABLE = (0.2, 0.85)  # the same, for the recognition
 _SMALLEST_ERROR = 1e-5  # in the mean square; smaller errors count as this one
 _UNDER = 0.35  # fraction of a batch under overlays, for the recognition
 _CROPS = 8  # in a batch
+_TRUSTS = (1.0, 0.5, 0.0)  # in the inversion behind an overlay
 _CAUTION = 1.0  # logit of recognition among other images; a mistake costs more than a miss
 
 
@@ -191,6 +192,24 @@ def fit_overlay(
     if samples.others is not None:
         with torch.no_grad():
             overlay.recognition.last.bias.sub_(_CAUTION)
+
+
+def fit_trust(overlay: Overlay, score: Callable[[], float]) -> dict[float, float]:
+    """Choose how far the inversion is followed where an overlay is recognised, in place.
+
+    Args:
+        overlay: the networks, fitted.
+        score: computes how good the restored validation images are; more is better.
+
+    Returns:
+        The score for each trust. The best is chosen, of equal ones the largest trust.
+    """
+    scores = {}
+    for trust in _TRUSTS:
+        overlay.trust.fill_(trust)
+        scores[trust] = score()
+    overlay.trust.fill_(max(scores, key=scores.__getitem__))
+    return scores
 
 
 def cross_validate(samples: Samples, folds: int, *, steps: int, seed: int) -> tuple[Tensor, Tensor]:

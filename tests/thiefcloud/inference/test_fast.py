@@ -13,6 +13,7 @@ from tests.thiefcloud.network.inversions import randomised
 from thiefcloud import ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.inference.fast import prior_of_reduced, require_inversion
 from thiefcloud.inference.restore import scene_statistics
+from thiefcloud.network.overlay import uncover
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,8 @@ def test_the_inversion_is_applied_to_the_pixels_themselves(
     with torch.no_grad():
         small = model.prior(F.avg_pool2d(padded, 2))
         maps = [F.interpolate(part, scale_factor=2, mode="bilinear") for part in small]
-        expected = model.invert(padded, Prior(*maps), scene_statistics(model, image))
+        whole = uncover(model.overlay, padded, scene_statistics(model, image))
+        expected = model.invert(whole, Prior(*maps))
     inside = (slice(16, 16 + height), slice(16, 16 + width))
 
     found, thickness = restore_and_detect(model, image, raw=True, fast=True)

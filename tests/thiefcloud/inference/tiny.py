@@ -9,6 +9,7 @@ from scpm.network.simam import SimAM
 from thiefcloud import NoPrior, RemovalNetwork, Restoration
 from thiefcloud.network.afe import AFE
 from thiefcloud.network.inversion import Block, total_gain
+from thiefcloud.network.overlay import Uncovered
 from thiefcloud.network.pgff import PGFF
 from thiefcloud.network.statistics import CELL, cell_statistics, has_data
 
@@ -27,9 +28,9 @@ class Even(RemovalNetwork):
     def reads_statistics(self) -> bool:
         return True
 
-    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
-        assert statistics is not None
-        return cloudy - statistics[:, : self.in_channels, 3, None, None]
+    def invert(self, uncovered: Uncovered, prior: Prior) -> Tensor:
+        assert uncovered.statistics is not None
+        return uncovered.images - uncovered.statistics[:, : self.in_channels, 3, None, None]
 
     def remove(self, image: Tensor, prior: Prior, supervision: bool) -> Restoration:
         return Restoration(image, None, None, prior.thickness)
@@ -69,7 +70,8 @@ class Tiny(Even):
     def sees_thickness(self) -> bool:
         return True
 
-    def invert(self, cloudy: Tensor, prior: Prior, statistics: Tensor | None) -> Tensor:
+    def invert(self, uncovered: Uncovered, prior: Prior) -> Tensor:
+        cloudy, statistics, *_ = uncovered
         assert statistics is not None
         cells = self.block(self.from_cells(cell_statistics(cloudy)))
         cells = F.interpolate(cells, scale_factor=CELL, mode="bilinear", align_corners=False)

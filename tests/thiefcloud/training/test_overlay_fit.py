@@ -21,6 +21,7 @@ from thiefcloud.training.overlay_fit import (
     Samples,
     best_opacity,
     fit_overlay,
+    fit_trust,
     psnr_without,
     read_samples,
 )
@@ -121,6 +122,21 @@ def test_among_other_images_recognition_is_cautious(monkeypatch: pytest.MonkeyPa
         torch.testing.assert_close(next(found) - next(found), torch.full((5,), difference))
 
 
+@pytest.mark.parametrize(
+    ("best", "expected"), [(0.9, 1.0), (0.6, 0.5), (0.75, 1.0), (0.25, 0.5), (-3.0, 0.0)]
+)
+def test_the_trust_is_the_best_one_and_the_largest_of_equal_ones(
+    best: float, expected: float
+) -> None:
+    overlay = Overlay()
+
+    def score() -> float:
+        return -abs(float(overlay.trust) - best)
+
+    assert fit_trust(overlay, score) == {trust: -abs(trust - best) for trust in (1.0, 0.5, 0.0)}
+    assert overlay.trust == expected
+
+
 def test_the_best_opacity_is_that_of_the_overlay() -> None:
     clear, opacity = ground(20, 0), opacities(20, 1)
     cloudy = covered(clear, opacity)
@@ -141,7 +157,7 @@ def test_equal_seeds_fit_equally() -> None:
     samples = Samples(pairs, Pairs.of(hazy(clear), clear), image_statistics(hazy(clear)))
 
     def weights(seed: int) -> dict[str, Tensor]:
-        return fitted(samples, steps=3, seed=seed).state_dict()
+        return dict(fitted(samples, steps=3, seed=seed).named_parameters())
 
     first, again, other = weights(1), weights(1), weights(2)
     for name, weight in first.items():
