@@ -172,5 +172,6 @@ class StatisticsTile(Tile):
                 f"the statistics of the scene lack those of {key} with {features.shape[1]} "
                 "channels: measure them with the same network."
             )
-        mean, variance = found
-        return Moments(mean.to(features.device), variance.to(features.device))
+        # Copies, because sums may differ in the last bit if another process has placed the numbers
+        # in memory otherwise.
+        return Moments(*(moment.to(features.device, copy=True) for moment in found))

@@ -188,7 +188,7 @@ def read_uncovered(
     cloudy = scene.read(window).to(next(model.parameters()))
     of_image = statistics.image
     if of_image is not None:
-        of_image = of_image.to(cloudy.device)
+        of_image = of_image.to(cloudy.device, copy=True)
     return uncover(model.overlay, cloudy, of_image)
 
 

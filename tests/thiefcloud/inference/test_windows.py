@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import Tensor
 
 from cloudkit.errors import UserError
 from scpm import SCPM
+from scpm.network.scene import Moments
 from tests.helpers import noise
 from tests.thiefcloud.inference.scenes import scene, with_random_residual
 from tests.thiefcloud.network.inversions import randomised
@@ -185,3 +187,22 @@ def test_other_things_than_networks_sources_and_windows_are_named() -> None:
         restore_window(model, source, statistics, (0, 0, 8, 8))  # type: ignore[arg-type]
     with pytest.raises(UserError, match="the model is Tensor, expected a network"):
         restore(image, model)  # type: ignore[arg-type]
+
+
+def misplaced(numbers: Tensor) -> Tensor:
+    """Return equal numbers, which begin at another place in memory than PyTorch would choose."""
+    place = torch.empty(numbers.numel() + 1)[1:].view(numbers.shape)
+    return place.copy_(numbers)
+
+
+def test_statistics_that_come_from_elsewhere_give_the_same_bits() -> None:
+    model, source = of_the_paper(), ArraySource(scene(144, 192).numpy())
+    statistics = measure_scene(model, source, tile=64)
+    moments = {}
+    for name, (mean, variance) in statistics.moments.items():
+        moments[name] = Moments(misplaced(mean), misplaced(variance))
+    elsewhere = replace(statistics, moments=moments)
+    for window in Window(0, 0, 144, 192).tiles(48):
+        expected = restore_window(model, source, statistics, window)
+        found = restore_window(model, source, elsewhere, window)
+        assert all(map(torch.equal, found, expected))
