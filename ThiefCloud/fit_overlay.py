@@ -34,14 +34,13 @@ from thiefcloud.data.options import DataOptions
 from thiefcloud.inference.options import GENERAL, Weights
 from thiefcloud.network.overlay import Overlay
 from thiefcloud.training.overlay_fit import (
-    Samples,
     best_opacity,
     cross_validate,
     fit_overlay,
     fit_trust,
     psnr_without,
-    read_samples,
 )
+from thiefcloud.training.overlay_samples import Samples, read_samples
 from trainkit.data.scenes import Scene, Scenes, check_scenes, mean_scores
 from trainkit.scoring.metrics import UNIFORM_SIZE, psnr
 
@@ -100,11 +99,15 @@ def main(options: OverlayOptions) -> None:
         overlay = model.add_overlay()
         fit_overlay(overlay, samples, steps=options.steps, seed=options.seed)
         model.eval()
-        scores = fit_trust(overlay, lambda: validate(model, data.val, processes))
+        if model.inversion is None:
+            scores = {1.0: validate(model, data.val, processes)}
+        else:
+            scores = fit_trust(overlay, lambda: validate(model, data.val, processes))
         score = max(scores.values())
         print(describe(model, samples))
         print(f"validation PSNR {before:.2f} dB before, {score:.2f} dB with the overlay")
-        print(describe_trust(overlay, scores))
+        if model.inversion is not None:
+            print(describe_trust(overlay, scores))
 
         state = {
             "model": model.state_dict(),

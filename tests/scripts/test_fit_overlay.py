@@ -10,6 +10,7 @@ import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
 from cloudkit.imaging.images import write_image
 from tests.helpers import FIT_OVERLAY, assert_one_error, noise, run_script, squeezed, write_images
+from tests.thiefcloud.network.inversions import randomised
 from tests.thiefcloud.network.overlays import laid_over
 from thiefcloud import UNet
 
@@ -84,6 +85,23 @@ def test_the_fit_restores_the_images_of_validation(
     text = capsys.readouterr().out.split("validation PSNR ")[1].split("\n")[0]
     before, after = re.findall(r"\d+\.\d+", text)
     assert float(after) > float(before) + 6
+
+
+def test_validation_decides_how_far_an_inversion_is_followed(
+    root: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "behind an overlay the inversion is followed by"
+    assert run_script(FIT_OVERLAY, *arguments(root, weights, tmp_path / "out.pt")) == 0
+    assert said not in squeezed(capsys.readouterr().out)
+
+    model, path = UNet(residual=True, inversion=True), tmp_path / "inverting.pt"
+    model.inversion = randomised()  # it harms
+    save_checkpoint(path, "unet", model.config, {"model": model.state_dict()})
+    assert run_script(FIT_OVERLAY, *arguments(root, path, tmp_path / "out.pt", "--steps", 200)) == 0
+    assert f"{said} 0 (" in squeezed(capsys.readouterr().out)
+    overlay = thiefcloud.load(tmp_path / "out.pt").overlay
+    assert overlay is not None
+    assert overlay.trust == 0
 
 
 def test_equal_seeds_write_equal_weights(root: Path, weights: Path, tmp_path: Path) -> None:

@@ -5,7 +5,9 @@ import math
 import torch
 from torch import Tensor
 
-from thiefcloud import RemovalNetwork
+from scpm import SCPM
+from tests.thiefcloud.network.inversions import randomised
+from thiefcloud import RemovalNetwork, ThiefCloud
 from thiefcloud.network.overlay import _SLOWNESS, Overlay
 
 
@@ -39,3 +41,20 @@ def with_overlay(model: RemovalNetwork, opacity: float) -> RemovalNetwork:
     """Give a network an overlay that sees the same opacity in all images."""
     fix(model.add_overlay(), opacity)
     return model.eval()
+
+
+def changing(*, inversion: bool = True) -> ThiefCloud:
+    """A network whose parts all change images."""
+    torch.manual_seed(1)
+    model = ThiefCloud(SCPM(), residual=True, inversion=inversion)
+    if inversion:
+        model.inversion = randomised()
+    for weight in model.level_full.head.parameters():
+        torch.nn.init.normal_(weight, std=0.05)
+    return model.eval()
+
+
+def land(count: int = 2, *, seed: int = 0, height: int = 32, width: int = 48) -> Tensor:
+    """Clear images without black pixels."""
+    random = torch.Generator().manual_seed(seed)
+    return 0.05 + 0.5 * torch.rand(count, 3, height, width, generator=random)

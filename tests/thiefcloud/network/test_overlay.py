@@ -6,38 +6,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor
 
 import thiefcloud
 from cloudkit.checkpoints import save_checkpoint
-from scpm import SCPM
-from tests.thiefcloud.network.inversions import randomised
-from tests.thiefcloud.network.overlays import fix, laid_over, recognise_bright, with_overlay
+from tests.thiefcloud.network.overlays import (
+    changing,
+    fix,
+    laid_over,
+    land,
+    recognise_bright,
+    with_overlay,
+)
 from thiefcloud import NoPrior, RemovalNetwork, ThiefCloud, UNet, restore, restore_and_detect
 from thiefcloud.network.overlay import Overlay, uncover
 from thiefcloud.network.statistics import image_statistics
 
 
-def changing(*, inversion: bool = True) -> ThiefCloud:
-    """A network whose parts all change images."""
-    torch.manual_seed(1)
-    model = ThiefCloud(SCPM(), residual=True, inversion=inversion)
-    if inversion:
-        model.inversion = randomised()
-    for weight in model.level_full.head.parameters():
-        torch.nn.init.normal_(weight, std=0.05)
-    return model.eval()
-
-
 def unguided() -> UNet:
     torch.manual_seed(1)
     return UNet(residual=True, inversion=False).eval()
-
-
-def land(count: int = 2, *, seed: int = 0, height: int = 32, width: int = 48) -> Tensor:
-    """Clear images without black pixels."""
-    random = torch.Generator().manual_seed(seed)
-    return 0.05 + 0.5 * torch.rand(count, 3, height, width, generator=random)
 
 
 @pytest.mark.parametrize("build", [changing, lambda: changing(inversion=False), unguided])
@@ -166,44 +153,6 @@ def test_a_network_sees_the_image_without_its_overlay() -> None:
         found = with_overlay(model, 0.4)(images, supervision=True)
     for name in ("restored", "half", "quarter", "inverted"):
         assert torch.equal(getattr(found, name), getattr(expected, name)), name
-
-
-@pytest.mark.parametrize("trust", [0.0, 0.5, 1.0])
-def test_the_inversion_is_followed_as_far_as_it_is_trusted(trust: float) -> None:
-    model, images = changing(), laid_over(land(), 0.4)
-    overlay = fix(model.add_overlay(), 0.4)
-    uncovered = uncover(overlay, images, None)
-    with torch.no_grad():
-        inverted = model(images, supervision=True).inverted
-        overlay.trust.fill_(trust)
-        found = model.eval()(images, supervision=True).inverted
-    assert inverted is not None
-    assert (inverted - uncovered.images).abs().mean() > 0.01
-    expected = uncovered.images + trust * (inverted - uncovered.images)
-    torch.testing.assert_close(found, expected, rtol=0, atol=1e-5)
-
-    gain = uncover(overlay, images, None).total_gain(torch.full_like(images, 3.0))
-    torch.testing.assert_close(gain, torch.full_like(images, (1 + 2 * trust) / 0.6))
-
-
-def test_without_an_overlay_in_the_image_the_inversion_is_trusted() -> None:
-    model, images = changing(), land()
-    expected = restore(model, images)
-    overlay = recognise_bright(fix(model.add_overlay(), 0.4), 2.0)
-    overlay.trust.zero_()
-    assert torch.equal(restore(model.eval(), images), expected)
-    assert torch.equal(uncover(overlay, images, None).trust, torch.ones(2, 1, 1, 1))
-
-
-def test_overlays_that_shall_stay_stay() -> None:
-    images, overlay = laid_over(land(), 0.4), fix(Overlay(), 0.4)
-    overlay.trust.zero_()
-    found = uncover(overlay, images, None, torch.tensor([True, False]))
-    assert torch.equal(found.images[0], images[0])
-    torch.testing.assert_close(found.images[1], land()[1], rtol=0, atol=1e-5)
-    assert found.trust.flatten().tolist() == [1, 0]
-    assert found.statistics is not None
-    assert torch.equal(found.statistics[0], image_statistics(images)[0])
 
 
 def test_a_removal_alone_is_the_clear_image() -> None:
