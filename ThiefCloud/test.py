@@ -24,7 +24,7 @@ from torch import Tensor
 import thiefcloud
 from cloudkit.checkpoints import require_rgb
 from cloudkit.errors import UserError
-from cloudkit.files import write_json
+from cloudkit.files import digest, write_json
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import check_same_size, read_image, read_unit, write_image
 from cloudkit.imaging.panels import side_by_side, stacked
@@ -76,9 +76,11 @@ def main(options: TestOptions) -> None:
 
         # Load the method.
         method = load_method(options, scenes.names, processes.device)
+        has_weights = not (options.restored or options.baseline)
+        weights = digest(path_of(options.checkpoint)) if has_weights else None
         if processes.is_main:
             print(data.note)
-            if not (options.restored or options.baseline):
+            if has_weights:
                 print(f"checkpoint: {options.checkpoint}")
                 if note := peak_note(path_of(options.checkpoint), options.peak):
                     print(note)
@@ -97,7 +99,7 @@ def main(options: TestOptions) -> None:
                 return
 
             # Write and print the scores.
-            report(options, collector, duplicates)
+            report(options, collector, duplicates, weights)
             if panels:
                 write_image(options.out / "overview.png", stacked(panels))
             if options.versus:
@@ -157,13 +159,16 @@ def score_images(
     return [outcome for outcome in outcomes if isinstance(outcome, Tensor)]
 
 
-def report(options: TestOptions, collector: Collector, duplicates: Sequence[str]) -> None:
+def report(
+    options: TestOptions, collector: Collector, duplicates: Sequence[str], weights: str | None
+) -> None:
     """Write metrics.json and metrics.csv; print each image, the means, and protocols left out."""
     about = {
         "method": options.title,
         "dataset": options.dataset,
         "images": collector.images,
         "peak": options.peak,
+        "weights": weights,
     }
     summaries = summarise(collector.rows, collector.protocols, about=about, duplicates=duplicates)
     write_scores(options.out, summaries, collector.rows)

@@ -3,7 +3,6 @@
 python checkpoints/release.py runs/scpm/best.pt checkpoints/scpm.safetensors --about "..."
 """
 
-import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from cloudkit.checkpoints import (
     read_file,
     save_released,
 )
+from cloudkit.files import digest
 from cloudkit.script.command_line import parser, run_script
 
 
@@ -59,7 +59,7 @@ def main(options: ReleaseOptions) -> None:
     save_released(options.out, content["network"], content["config"], content["model"], about)
     count = sum(tensor.numel() for tensor in content["model"].values())
     print(f"{options.out}: {content['network']}, {count:,} values")
-    print(f"sha256 {hashlib.sha256(options.out.read_bytes()).hexdigest()}")
+    print(f"sha256 {digest(options.out)}")
 
 
 if __name__ == "__main__":

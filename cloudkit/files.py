@@ -1,5 +1,6 @@
 """Files that are written completely or not at all."""
 
+import hashlib
 import json
 import os
 import shutil
@@ -34,6 +35,16 @@ def read_json(path: Path) -> Any:
         OSError: the file cannot be read.
     """
     return json.loads(path.read_text(encoding="utf-8-sig"))
+
+
+def digest(path: Path) -> str:
+    """Return the SHA-256 of a file in hexadecimal digits.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

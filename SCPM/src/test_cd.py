@@ -19,7 +19,7 @@ from torch import Tensor
 
 import scpm
 from cloudkit.checkpoints import require_rgb
-from cloudkit.files import write_json
+from cloudkit.files import digest, write_json
 from cloudkit.folders import require_folder, writing_to
 from cloudkit.imaging.images import read_unit, write_image
 from cloudkit.imaging.panels import side_by_side
@@ -46,6 +46,7 @@ def main(options: PriorTestOptions) -> None:
         require_folder(options.out)
         model = require_rgb(scpm.load(options.checkpoint), options.checkpoint)
         model.to(processes.device)
+        weights = digest(options.checkpoint)
         names, read, notes = open_images(options)
         if processes.is_main:
             print(f"checkpoint: {options.checkpoint}", *notes, sep="\n")
@@ -64,7 +65,7 @@ def main(options: PriorTestOptions) -> None:
                 name=lambda index: names[index],
             )
             if processes.is_main:
-                report(options, names, scores)
+                report(options, weights, names, scores)
 
 
 def detect_one(
@@ -123,6 +124,7 @@ def open_images(options: PriorTestOptions) -> tuple[Sequence[str], Reader, list[
 
 def report(
     options: PriorTestOptions,
+    weights: str,
     names: Sequence[str],
     scores: Sequence[dict[str, float] | LeftOut | None],
 ) -> None:
@@ -137,19 +139,22 @@ def report(
             errors[name] = outcome
     written = len(names) - sum(isinstance(outcome, LeftOut) for outcome in scores)
     if errors and written == len(names):
-        write_means(options, errors)
+        write_means(options, weights, errors)
     print(f"{written} of {len(names)} maps written to {options.out}")
     consequence = "" if options.images else "no means are written, because "
     refuse_left_out(scores, title=f"{consequence}these were left out")
 
 
-def write_means(options: PriorTestOptions, errors: Mapping[str, Mapping[str, float]]) -> None:
+def write_means(
+    options: PriorTestOptions, weights: str, errors: Mapping[str, Mapping[str, float]]
+) -> None:
     """Write metrics.json and print the errors, {image: {metric: value}}."""
     count = len(errors)
     means = {}
     for metric in SCORES:
         means[metric] = sum(scores[metric] for scores in errors.values()) / count
-    write_json(options.out / "metrics.json", {"count": count, "peak": options.peak, **means})
+    about = {"count": count, "peak": options.peak, "weights": weights}
+    write_json(options.out / "metrics.json", {**about, **means})
 
     rows = []
     for name, scores in {**errors, f"mean of {count}": means}.items():

@@ -1,6 +1,5 @@
 """Arms of the ablation: the variants of the training, all with equally many steps."""
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -8,6 +7,7 @@ from typing import NamedTuple
 import scpm
 from cloudkit.checkpoints import read_file, require_rgb
 from cloudkit.errors import UserError
+from cloudkit.files import digest
 from cloudkit.imaging.finding import natural_key
 from cloudkit.script.command_line import expand
 from prior_ablation.options import KINDS, AblationOptions, Kind
@@ -49,8 +49,7 @@ def make_arms(options: AblationOptions) -> list[Arm]:
     if any(kind.startswith("trained") for kind in options.arms):
         priors = expand(options.priors)
         for label, path in zip(label_priors(priors), priors, strict=True):
-            digest = hashlib.sha256(path.read_bytes()).hexdigest()
-            trained.append(Arm(f"trained-frozen-{label}", "trained-frozen", path, digest))
+            trained.append(Arm(f"trained-frozen-{label}", "trained-frozen", path, digest(path)))
 
     arms: list[Arm] = []
     for kind in KINDS:

@@ -10,7 +10,7 @@ from cloudkit.errors import UserError
 from cloudkit.files import read_json
 from prior_ablation.arms import sort_arms
 from prior_ablation.differences import Mean, average_seeds, block_mean
-from prior_ablation.runs import RUN, SCORES, THICKNESS, is_scored, is_trained
+from prior_ablation.runs import RUN, SCORES, THICKNESS, is_compared, is_scored, is_trained
 from prior_ablation.thickness import Correlations
 from trainkit.data.splits import block_of
 from trainkit.scoring.results import read_scores
@@ -151,12 +151,11 @@ class Results:
 
 
 def _read_run(folder: Path, about: Mapping[str, Any]) -> FinishedRun:
-    path = folder / THICKNESS
     return FinishedRun(
         **about,
         steps=read_json(folder / HISTORY)[-1]["step"],
         scores=read_scores(folder / SCORES),
-        thickness=read_json(path) if path.exists() else None,
+        thickness=read_json(folder / THICKNESS) if is_compared(folder) else None,
     )
 
 

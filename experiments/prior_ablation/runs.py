@@ -13,7 +13,7 @@ import torch
 import tyro
 
 from cloudkit.errors import UserError
-from cloudkit.files import read_json, write_json
+from cloudkit.files import digest, read_json, write_json
 from cloudkit.folders import writing_to
 from cloudkit.processes import choose_device
 from cloudkit.script.command_line import CHOICES, ROOT, plain
@@ -35,7 +35,8 @@ from thiefcloud.training.options import PRESETS, TrainOptions
 from trainkit.training.run import BEST, HISTORY, OPTIONS_FILE
 
 TRAIN, TEST = ROOT / "ThiefCloud" / "train.py", ROOT / "ThiefCloud" / "test.py"
-RUN, THICKNESS, SCORES = "run.json", "thickness.json", Path("test") / "metrics.csv"
+RUN, THICKNESS = "run.json", "thickness.json"
+MEANS, SCORES = Path("test") / "metrics.json", Path("test") / "metrics.csv"
 # Options that a resumed run may change. The content of lists and priors is compared instead.
 _MAY_DIFFER = ("out", "resume", "split", "prior", "device", "store")
 
@@ -137,8 +138,13 @@ def is_trained(folder: Path) -> bool:
 
 
 def is_scored(folder: Path) -> bool:
-    """Return whether the scores in a folder belong to its current weights."""
-    return _is_newer(folder / SCORES, folder / BEST)
+    """Return whether the scores in a folder are those of its current weights."""
+    return (folder / SCORES).exists() and _is_of_weights(folder / MEANS, folder / BEST)
+
+
+def is_compared(folder: Path) -> bool:
+    """Return whether the thickness maps in a folder are those of its current weights."""
+    return _is_of_weights(folder / THICKNESS, folder / BEST)
 
 
 def complete(run: Run, options: AblationOptions) -> None:
@@ -168,8 +174,7 @@ def _complete(run: Run, options: AblationOptions) -> None:
     if not is_scored(run.folder):
         start(TEST, scoring_arguments(run, options))
 
-    best, thickness = run.folder / BEST, run.folder / THICKNESS
-    if run.arm.kind not in ("no-prior", "unet") and not _is_newer(thickness, best):
+    if run.arm.kind not in ("no-prior", "unet") and not is_compared(run.folder):
         split = fold_folder(run.out, run.fold) / TEST_LIST
         images = DataOptions(
             dataset=options.dataset, root=options.root, split=split, peak=options.peak
@@ -177,7 +182,9 @@ def _complete(run: Run, options: AblationOptions) -> None:
         data = open_data(images)
         before = None if run.arm.kind.endswith("-frozen") else run.arm.prior
         device = choose_device(options.device)
-        write_json(thickness, compare_tuning(best, before, data.test, device))
+        best = run.folder / BEST
+        correlations = compare_tuning(best, before, data.test, device)
+        write_json(run.folder / THICKNESS, {"weights": digest(best), **correlations})
 
 
 def training_arguments(run: Run, options: AblationOptions) -> list[str]:
@@ -264,5 +271,6 @@ def _as_arguments(named: Mapping[str, object]) -> list[str]:
     return arguments
 
 
-def _is_newer(path: Path, than: Path) -> bool:
-    return path.exists() and path.stat().st_mtime >= than.stat().st_mtime
+def _is_of_weights(path: Path, weights: Path) -> bool:
+    """Return whether a file of results, if it is there, was made from these weights."""
+    return path.exists() and read_json(path).get("weights") == digest(weights)

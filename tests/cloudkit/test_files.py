@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cloudkit.files import read_json, write_atomically, write_json, write_text
+from cloudkit.files import digest, read_json, write_atomically, write_json, write_text
 from cloudkit.imaging.images import write_image
 from tests.helpers import noise
 
@@ -42,3 +42,8 @@ def test_json_holds_no_infinity(tmp_path: Path) -> None:
 def test_json_is_read_in_any_locale(tmp_path: Path, mark: bytes) -> None:
     (tmp_path / "a.json").write_bytes(mark + '{"ü": 1}'.encode())
     assert read_json(tmp_path / "a.json") == {"ü": 1}
+
+
+def test_digest_of_a_file(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")  # the example of FIPS 180
+    assert digest(tmp_path / "a").startswith("ba7816bf8f01cfea414140de5dae2223")

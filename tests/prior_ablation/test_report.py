@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from cloudkit.errors import UserError
-from cloudkit.files import write_json, write_text
+from cloudkit.files import digest, write_json, write_text
 from prior_ablation.report import check_reference, render, summarize, write
-from prior_ablation.runs import RUN, SCORES, THICKNESS
+from prior_ablation.runs import MEANS, RUN, SCORES, THICKNESS
 
 IMAGES = {
     1: [str(10 * number) for number in range(12)],
@@ -39,12 +39,14 @@ def fake_run(
         folder / "history.json", [{"phase": 0, "epoch": epochs_done, "step": 10 * epochs_done}]
     )
     write_text(folder / "best.pt", "")
+    made_from = {"weights": digest(folder / "best.pt")}
     if scored:
         lines = ["name,input_psnr,input_ssim,restored_psnr,restored_ssim"]
         lines += [f"{name},20.0,0.5,{value},{value / 100}" for name, value in scores.items()]
         write_text(folder / SCORES, "\n".join(lines))
+        write_json(folder / MEANS, made_from)
     if thickness is not None:
-        write_json(folder / THICKNESS, thickness)
+        write_json(folder / THICKNESS, {**made_from, **thickness})
     return folder
 
 

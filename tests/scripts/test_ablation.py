@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+import torch
 
+from cloudkit.files import read_json, write_json
 from tests.helpers import (
     ABLATION,
     Killed,
@@ -164,16 +166,41 @@ def test_a_killed_run_goes_on(
     assert (copy / "ablation.json").read_text() == (finished / "ablation.json").read_text()
 
 
-def test_newer_weights_are_scored_again(copy: Path, given: Arguments) -> None:
+def test_other_weights_are_scored_again(copy: Path, given: Arguments) -> None:
     folder = copy / "fold-1" / ARMS[0]
-    later = (folder / "test" / "metrics.csv").stat().st_mtime + 60
-    os.utime(folder / "best.pt", (later, later))
+    best = folder / "best.pt"
+    content = torch.load(best, weights_only=False)
+    content["score"] += 1.0
+    torch.save(content, best)
+    os.utime(best, (0, 0))  # the times of files say nothing, and copies may change them
+    for other in copy.glob("fold-2/*/best.pt"):
+        os.utime(other)
+
     before = stamps(copy)
     assert run_script(ABLATION, *given, "--arms", ARMS[0], "--out", copy) == 0
     after = stamps(copy)
-    newer, other = (Path(fold, ARMS[0], "test", "metrics.csv") for fold in ("fold-1", "fold-2"))
-    assert before[newer] != after[newer]
-    assert before[other] == after[other]
+    for name in ("test/metrics.csv", "thickness.json"):
+        ours, others = (Path(fold, ARMS[0], name) for fold in ("fold-1", "fold-2"))
+        assert before[ours] != after[ours]
+        assert before[others] == after[others]
+
+
+def test_results_of_other_weights_are_not_reported(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scores = copy / "fold-1" / ARMS[0] / "test" / "metrics.json"
+    write_json(scores, {**read_json(scores), "weights": "0" * 64})
+    assert run_script(ABLATION, "--out", copy, "--report-only") == 0
+    message = f"Not finished, so left out: {ARMS[0]} of fold 1, seed 2023."
+    assert message in capsys.readouterr().out
+
+    thickness = copy / "fold-1" / ARMS[1] / "thickness.json"
+    before = json.loads((copy / "ablation.json").read_text())["sight"][ARMS[1]]
+    write_json(thickness, {**read_json(thickness), "weights": "0" * 64})
+    assert run_script(ABLATION, "--out", copy, "--report-only") == 0
+    after = json.loads((copy / "ablation.json").read_text())["sight"][ARMS[1]]
+    assert len(before["after"]["between_by_run"]) == 2
+    assert len(after["after"]["between_by_run"]) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """ThiefCloud/test.py, run as its user runs it: scores, images and panels of each method."""
 
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_scores_pictures_and_files(
     metrics, rows = read(out)
     assert (metrics["protocol"], metrics["count"]) == ("plain", 3)
     assert (metrics["dataset"], metrics["method"]) == ("folder", str(checkpoint))
+    assert metrics["weights"] == hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     assert metrics["input"] == means(before)
     assert metrics["restored"] == means(after)
 
@@ -88,7 +90,9 @@ def test_images_that_another_method_restored(scenes: Path, tmp_path: Path, out: 
         rows.append(reference(read_unit(path), read_pair(scenes, name)[1]))
 
     assert run(scenes, out, "--restored", tmp_path / "other", "--panels", -1) == 0
-    assert read(out)[0]["restored"] == means(rows)
+    metrics, _ = read(out)
+    assert metrics["restored"] == means(rows)
+    assert metrics["weights"] is None
     assert not (out / "restored").exists()
     assert len(list((out / "panels").iterdir())) == 3
 

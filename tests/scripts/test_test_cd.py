@@ -1,5 +1,6 @@
 """Scoring of stage 1: thickness maps of images, pairs and simulated clouds."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -52,6 +53,7 @@ def test_error_of_maps(tmp_path: Path, prior: Path, folders: tuple[str, str]) ->
     assert json.loads((out / "metrics.json").read_text()) == {
         "count": 3,
         "peak": None,
+        "weights": hashlib.sha256(prior.read_bytes()).hexdigest(),
         "mae": pytest.approx(np.mean(errors), abs=1e-6),
         "correlation": pytest.approx(np.mean(correlations), abs=1e-5),
     }

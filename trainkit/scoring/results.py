@@ -102,10 +102,8 @@ def write_scores(
 
     metrics.json holds one object if plain is the only protocol, else a list. metrics.csv has a row
     for each image. Its columns of plain have no protocol in their name; an infinite PSNR is "inf".
+    metrics.json comes last: where it is that of a run, metrics.csv is, too.
     """
-    content = summaries[0] if len(summaries) == 1 else list(summaries)
-    write_json(folder / "metrics.json", content)
-
     lines = []
     for row in rows:
         line = {"name": row.name}
@@ -124,6 +122,7 @@ def write_scores(
             writer.writerows(lines)
 
     write_atomically(folder / "metrics.csv", write_csv)
+    write_json(folder / "metrics.json", summaries[0] if len(summaries) == 1 else list(summaries))
 
 
 def read_scores(path: Path) -> dict[str, dict[str, float]]:

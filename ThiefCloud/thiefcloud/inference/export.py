@@ -1,6 +1,5 @@
 """Export of networks to ONNX, and the check of what was written."""
 
-import hashlib
 import json
 import logging
 import warnings
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.export import Dim
 
 from cloudkit.errors import UserError
-from cloudkit.files import write_atomically
+from cloudkit.files import digest, write_atomically
 from scpm import FACTOR, SCPM
 from thiefcloud.inference.onnx_network import import_extra
 from thiefcloud.inference.released import RELEASED
@@ -236,7 +235,7 @@ def describe(
     about = {
         "network": network.kind if isinstance(network, RemovalNetwork) else "scpm",
         "weights": weights.name,
-        "weights_sha256": hashlib.sha256(weights.read_bytes()).hexdigest(),
+        "weights_sha256": digest(weights),
         "version": version("thiefcloud"),
         "licence": licence or next(iter(of_released), own),
     }

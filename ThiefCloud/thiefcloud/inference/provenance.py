@@ -1,12 +1,12 @@
 """Provenance of restored files: what made them, in tags of their own."""
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from cloudkit.files import digest
 from cloudkit.imaging.properties import Properties
 from cloudkit.imaging.selection import Selection
 from thiefcloud.network.base import Restorer
@@ -41,9 +41,7 @@ def run_of(model: Restorer, weights: Path, options: tuple[str, ...] = ()) -> Run
         weights: file that it was loaded from.
         options: names of the options that change pixels.
     """
-    with weights.open("rb") as file:
-        checksum = hashlib.file_digest(file, "sha256").hexdigest()
-    return Run(weights.name, checksum, options, model.sees_thickness)
+    return Run(weights.name, digest(weights), options, model.sees_thickness)
 
 
 def with_provenance(
