@@ -32,6 +32,7 @@ from prior_ablation.thickness import compare_tuning
 from thiefcloud.data.datasets import open_data
 from thiefcloud.data.options import DataOptions
 from thiefcloud.training.options import PRESETS, TrainOptions
+from thiefcloud.training.phases import end_of_training
 from trainkit.training.run import BEST, HISTORY, OPTIONS_FILE
 
 TRAIN, TEST = ROOT / "ThiefCloud" / "train.py", ROOT / "ThiefCloud" / "test.py"
@@ -131,10 +132,9 @@ def is_trained(folder: Path) -> bool:
             return False
 
     options, history = read_json(folder / OPTIONS_FILE), read_json(folder / HISTORY)
-    last = (0, options["epochs_frozen"])
-    if options["epochs_tunable"]:
-        last = (1, options["epochs_tunable"])
-    return bool(history) and (history[-1]["phase"], history[-1]["epoch"]) >= last
+    if not history:
+        return False
+    return (history[-1]["phase"], history[-1]["epoch"]) == end_of_training(options)
 
 
 def is_scored(folder: Path) -> bool:

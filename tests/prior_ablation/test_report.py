@@ -34,9 +34,11 @@ def fake_run(
     """Write the files of a run: PSNR as given, 20 dB for the input, SSIM a hundredth of PSNR."""
     folder = out / f"fold-{fold}" / f"{arm}-{seed}"
     write_json(folder / RUN, {"arm": arm, "fold": fold, "seed": seed, "prior": prior})
-    write_json(folder / "options.json", {"epochs_frozen": 4, "epochs_tunable": 0})
     write_json(
-        folder / "history.json", [{"phase": 0, "epoch": epochs_done, "step": 10 * epochs_done}]
+        folder / "options.json", {"epochs_inversion": 0, "epochs_frozen": 4, "epochs_tunable": 0}
+    )
+    write_json(
+        folder / "history.json", [{"phase": 1, "epoch": epochs_done, "step": 10 * epochs_done}]
     )
     write_text(folder / "best.pt", "")
     made_from = {"weights": digest(folder / "best.pt")}

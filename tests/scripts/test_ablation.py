@@ -132,11 +132,14 @@ def test_runs_at_a_time_give_the_same(
 
 
 @pytest.mark.parametrize(
-    ("method", "call", "state"),
+    ("arm", "method", "call", "state"),
     [
-        ("_step", 1, "begun"),  # before anything was saved
-        ("_step", 2, "begun"),  # in the frozen phase
-        ("save_last", 3, "trained"),  # after the last best.pt and record, so only last.pt is behind
+        (ARMS[1], "_step", 1, "begun"),  # before anything was saved
+        (ARMS[1], "_step", 2, "begun"),  # in the frozen phase
+        (ARMS[1], "_step", 3, "begun"),  # in the tunable one
+        (ARMS[0], "_step", 3, "begun"),  # in the second epoch of the frozen one
+        # after the last best.pt and record, so only last.pt is behind
+        (ARMS[1], "save_last", 3, "trained"),
     ],
 )
 def test_a_killed_run_goes_on(
@@ -145,23 +148,23 @@ def test_a_killed_run_goes_on(
     given: Arguments,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    arm: str,
     method: str,
     call: int,
     state: str,
 ) -> None:
-    shutil.rmtree(copy / "fold-2" / ARMS[1])
+    shutil.rmtree(copy / "fold-2" / arm)
     with monkeypatch.context() as patched:
         break_at(patched, Trainer, method, call)
         with pytest.raises(Killed):
             run_script(ABLATION, *given, "--out", copy)
     assert run_script(ABLATION, "--out", copy, "--report-only") == 0
-    message = "Not finished, so left out: trained-then-tunable of fold 2, seed 2023."
+    message = f"Not finished, so left out: {arm} of fold 2, seed 2023."
     assert message in capsys.readouterr().out
 
     assert run_script(ABLATION, *given, "--out", copy) == 0
-    message = f"run 4 of 4: fold 2, trained-then-tunable, seed 2023 ({state})"
-    assert message in capsys.readouterr().out
-    best = Path("fold-2", ARMS[1], "best.pt")
+    assert f": fold 2, {arm}, seed 2023 ({state})" in capsys.readouterr().out
+    best = Path("fold-2", arm, "best.pt")
     assert_same_state(copy / best, finished / best)
     assert (copy / "ablation.json").read_text() == (finished / "ablation.json").read_text()
 

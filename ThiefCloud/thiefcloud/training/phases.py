@@ -1,8 +1,8 @@
 """The phases of training: what learns, with which loss, and how fast."""
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple, Self
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Self
 
 from torch import Tensor, nn
 
@@ -16,6 +16,7 @@ from thiefcloud.training.options import TrainOptions
 _MAX_GRADIENT = 1.0  # in the phase of the inversion
 _WARM_UP = 100  # steps, in the same
 _WARM_UP_AGAIN = 20  # steps in which the trained inversion begins to learn with the rest
+_ORDER = ("inversion", "frozen", "tunable")
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
@@ -82,6 +83,17 @@ def phases_of(options: TrainOptions, model: RemovalNetwork) -> list[Phase]:
         max_gradient=bound,
     )
     return [inversion, frozen, tunable]
+
+
+def end_of_training(options: Mapping[str, Any]) -> tuple[int, int]:
+    """Return phase and epoch of the last record of a finished training, as history.json has them.
+
+    Args:
+        options: content of its options.json.
+    """
+    epochs = [options[f"epochs_{name}"] for name in _ORDER]
+    last = max(number for number, count in enumerate(epochs) if count > 0)
+    return last, epochs[last]
 
 
 def prepare(
