@@ -7,10 +7,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cloudkit.errors import UserError
-from cloudkit.files import read_json
 from prior_ablation.arms import sort_arms
 from prior_ablation.differences import Mean, average_seeds, block_mean
-from prior_ablation.runs import RUN, SCORES, THICKNESS, is_compared, is_scored, is_trained
+from prior_ablation.runs import (
+    RUN,
+    SCORES,
+    THICKNESS,
+    is_compared,
+    is_scored,
+    is_trained,
+    read_part,
+)
 from prior_ablation.thickness import Correlations
 from trainkit.data.splits import block_of
 from trainkit.scoring.results import read_scores
@@ -48,7 +55,7 @@ class Results:
         self.runs: list[FinishedRun] = []
         self.unfinished: list[str] = []
         for path in sorted(out.glob(f"fold-*/*/{RUN}")):
-            about = read_json(path)
+            about = read_part(path)
             if is_trained(path.parent) and is_scored(path.parent):
                 self.runs.append(_read_run(path.parent, about))
             else:
@@ -153,9 +160,9 @@ class Results:
 def _read_run(folder: Path, about: Mapping[str, Any]) -> FinishedRun:
     return FinishedRun(
         **about,
-        steps=read_json(folder / HISTORY)[-1]["step"],
+        steps=read_part(folder / HISTORY)[-1]["step"],
         scores=read_scores(folder / SCORES),
-        thickness=read_json(folder / THICKNESS) if is_compared(folder) else None,
+        thickness=read_part(folder / THICKNESS) if is_compared(folder) else None,
     )
 
 

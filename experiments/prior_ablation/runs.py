@@ -102,13 +102,13 @@ def check_options(run: Run, options: AblationOptions) -> None:
         return
 
     differences = []
-    old = read_json(run.folder / OPTIONS_FILE)
+    old = read_part(run.folder / OPTIONS_FILE)
     for name in {**new, **old}:
         if name not in _MAY_DIFFER and old.get(name) != new.get(name):
             differences.append(f"{name} = {old.get(name)} there, {new.get(name)} here")
     if not (run.folder / RUN).exists():
         differences.append(f"{RUN} is missing")
-    elif read_json(run.folder / RUN)["prior"] != run.arm.digest:
+    elif read_part(run.folder / RUN)["prior"] != run.arm.digest:
         differences.append("it began with other weights of SCPM")
 
     if differences:
@@ -116,6 +116,21 @@ def check_options(run: Run, options: AblationOptions) -> None:
             f"{run.folder} holds a run with other options ({'; '.join(differences)}): use those of "
             "its first start, name another folder with --out, or remove this one."
         )
+
+
+def read_part(path: Path) -> Any:
+    """Read a JSON file of a run.
+
+    Raises:
+        UserError: It cannot be read.
+    """
+    try:
+        return read_json(path)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}), expected JSON as the run wrote it; remove the "
+            f"folder {path.parent}, and the same command does this run again."
+        ) from error
 
 
 def state_of(run: Run) -> str:
@@ -131,7 +146,7 @@ def is_trained(folder: Path) -> bool:
         if not (folder / name).exists():
             return False
 
-    options, history = read_json(folder / OPTIONS_FILE), read_json(folder / HISTORY)
+    options, history = read_part(folder / OPTIONS_FILE), read_part(folder / HISTORY)
     if not history:
         return False
     return (history[-1]["phase"], history[-1]["epoch"]) == end_of_training(options)
@@ -272,5 +287,9 @@ def _as_arguments(named: Mapping[str, object]) -> list[str]:
 
 
 def _is_of_weights(path: Path, weights: Path) -> bool:
-    """Return whether a file of results, if it is there, was made from these weights."""
-    return path.exists() and read_json(path).get("weights") == digest(weights)
+    """Return whether a file of results is there, and was made from these weights."""
+    try:
+        content = read_json(path)
+    except (OSError, ValueError):
+        return False  # it is made anew
+    return isinstance(content, dict) and content.get("weights") == digest(weights)

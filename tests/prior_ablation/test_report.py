@@ -170,6 +170,21 @@ def test_the_paper_compares_the_prior_that_is_tuned(tmp_path: Path) -> None:
     assert between(report, "trained-frozen-20000", "trained-frozen-500")["psnr"]["mean"] == 0
 
 
+@pytest.mark.parametrize("content", ['{"weights": ', "[]", '{"weights": null}'])
+def test_scores_that_do_not_name_the_weights_are_left_out(tmp_path: Path, content: str) -> None:
+    two_folds(tmp_path, "no-prior", (25.0, 27.0))
+    write_text(tmp_path / "fold-1" / "no-prior-1" / MEANS, content)
+    assert summarize(tmp_path, "no-prior")["unfinished"] == ["no-prior of fold 1, seed 1"]
+
+
+@pytest.mark.parametrize("name", [RUN, "options.json", "history.json"])
+def test_a_damaged_run_is_named(tmp_path: Path, name: str) -> None:
+    damaged = fake_run(tmp_path, "no-prior", 1, around(1, 25.0)) / name
+    write_text(damaged, '{"arm": ')
+    with pytest.raises(UserError, match=rf"{name} cannot be read \(.*; remove the folder"):
+        summarize(tmp_path, "no-prior")
+
+
 def test_other_images_under_one_name(tmp_path: Path) -> None:
     two_folds(tmp_path, "no-prior", (25.0, 27.0))
     folder = fake_run(tmp_path, "unet", 1, around(1, 25.0))
