@@ -16,7 +16,7 @@ from thiefcloud.training.options import TrainOptions
 _MAX_GRADIENT = 1.0  # in the phase of the inversion
 _WARM_UP = 100  # steps, in the same
 _WARM_UP_AGAIN = 20  # steps in which the trained inversion begins to learn with the rest
-_ORDER = ("inversion", "frozen", "tunable")
+_ORDER = ("inversion", "frozen", "tunable")  # of the phases; history.json has their numbers
 Losses = Callable[[nn.Module, Batch], dict[str, Tensor]]
 
 
