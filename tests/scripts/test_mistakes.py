@@ -86,6 +86,12 @@ SCENES, SPEED = ROOT / "benchmarks" / "scenes.py", ROOT / "benchmarks" / "speed.
         ),
         (TRAIN, ["--no-prior", "--hide-prior", "0.4"], "--hide-prior hides a prior"),
         (TRAIN, ["--hide-prior", "2"], "--hide-prior is 2.0"),
+        (TRAIN, ["--no-prior", "--tune-with-inversion"], "--tune-with-inversion tunes a prior"),
+        (
+            TRAIN,
+            ["--epochs-inversion", "0", "--tune-with-inversion"],
+            "--tune-with-inversion works in the phase of the inversion alone",
+        ),
         (TRAIN, ["--keep-overlay", "0.5"], "a new network removes no overlays"),
         (TRAIN, ["--keep-overlay", "-1"], "--keep-overlay is -1.0"),
         (

@@ -61,6 +61,9 @@ class TrainOptions(DataOptions):
     hide_prior: float = 0.0
     """Fraction of the crops whose prior the inversion does not see while it learns alone. So it
     does not rely on a prior that knows the training images better than others."""
+    tune_with_inversion: bool = False
+    """Let SCPM learn while the inversion learns alone, too, from what the inversion leaves. Give
+    --thickness as well, so that its maps stay calibrated."""
     keep_overlay: float = 0.0
     """Fraction of the crops whose overlay, if they have one, is left to the inversion while it
     learns alone. So it learns to restore those that the overlay of the weights misses, too."""
@@ -154,6 +157,15 @@ class TrainOptions(DataOptions):
             raise ValueError(
                 f"--hide-prior is {self.hide_prior}, but it works in the phase of the inversion "
                 "alone; give --epochs-inversion, or leave it out."
+            )
+        if self.tune_with_inversion and (self.no_prior or self.network != "thiefcloud"):
+            raise ValueError(
+                "--tune-with-inversion tunes a prior, and this network has none; leave it out."
+            )
+        if self.tune_with_inversion and self.epochs_inversion == 0:
+            raise ValueError(
+                "--tune-with-inversion works in the phase of the inversion alone; give "
+                "--epochs-inversion, or leave it out."
             )
         if self.keep_overlay and self.pretrained is None:
             raise ValueError(

@@ -37,6 +37,8 @@ class Phase(NamedTuple):
     """Steps in which the learning rate rises to its start."""
     max_gradient: float = math.inf
     """Norm to which larger gradients are scaled down."""
+    tunes_prior: bool = False
+    """In the phase of the inversion: SCPM learns, too."""
 
     def learning_rate(self, step: int, steps_per_epoch: int, lr_end: float) -> float:
         """Return the learning rate of a step: a cosine from `lr` to `lr_end`, epoch by epoch."""
@@ -61,6 +63,7 @@ def phases_of(options: TrainOptions, model: RemovalNetwork) -> list[Phase]:
         lr=options.lr_inversion,
         warm_up=_WARM_UP,
         max_gradient=_MAX_GRADIENT,
+        tunes_prior=options.tune_with_inversion,
     )
     bound = math.inf if options.max_gradient is None else options.max_gradient
     frozen = Phase(
@@ -107,8 +110,9 @@ def prepare(
     if phase.name == "inversion":
         inverting = InversionAlone(model.requires_grad_(False))
         inverting.inversion.requires_grad_(True)
-        if criterion.thickness_weight > 0 and isinstance(model.prior, SCPM):
-            model.prior.head.requires_grad_(True)
+        if isinstance(model.prior, SCPM):
+            model.prior.requires_grad_(phase.tunes_prior)
+            model.prior.head.requires_grad_(criterion.thickness_weight > 0)
         return inverting, inversion_losses(criterion.thickness_weight)
 
     model.requires_grad_(True)

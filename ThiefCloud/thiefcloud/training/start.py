@@ -79,6 +79,10 @@ def pretrained_model(options: TrainOptions, path: Path) -> RemovalNetwork:
             f"--pretrained {path} has no inversion to train; leave out --epochs-inversion, or "
             "--pretrained."
         )
+    if options.tune_with_inversion and not isinstance(model.prior, SCPM):
+        raise UserError(
+            f"--pretrained {path} has no prior to tune; leave out --tune-with-inversion."
+        )
     if options.keep_overlay and model.overlay is None:
         raise UserError(
             f"--pretrained {path} removes no overlays; leave out --keep-overlay, or let "

@@ -58,6 +58,30 @@ def test_the_inversion_learns_alone_or_with_the_head_of_the_prior(
         torch.testing.assert_close(found["loss"], total)
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.5])
+def test_the_prior_is_tuned_with_the_inversion(
+    model: ThiefCloud, batch: Batch, weight: float
+) -> None:
+    assert isinstance(model.prior, SCPM)
+    assert model.inversion is not None
+    for layer in (model.inversion.from_guide, *model.inversion.heads):
+        layer.weight.data.normal_(std=0.1)  # else the inversion does not listen to the features
+    before = {name: value.clone() for name, value in model.prior.named_buffers()}
+
+    phase = phase_of(model, "inversion")._replace(tunes_prior=True)
+    part, losses = prepare(phase, model, RestorationLoss(thickness_weight=weight))
+    losses(part.train(), batch)["loss"].backward()
+    learns = {name: value.grad is not None for name, value in model.prior.named_parameters()}
+    assert all(learnt for name, learnt in learns.items() if not name.startswith("head."))
+    assert learns["head.weight"] == (weight > 0)
+    assert not parts_that_learn(model) & {"level_full", "overlay"}
+    for name, value in model.prior.named_buffers():
+        assert torch.equal(value, before[name])  # statistics of BatchNorm stay
+
+    prepare(phase_of(model, "frozen"), model, RestorationLoss())
+    assert not any(value.requires_grad for value in model.prior.parameters())
+
+
 def test_the_inversion_does_not_see_a_hidden_prior(model: ThiefCloud, batch: Batch) -> None:
     part, _ = prepare(phase_of(model, "inversion"), model, RestorationLoss())
     assert model.inversion is not None

@@ -72,6 +72,8 @@ def test_what_pretrained_weights_lack_is_refused(tmp_path: Path) -> None:
     assert new_model(inverting).overlay is None
     with pytest.raises(UserError, match=r"i\.pt removes no overlays; leave out --keep-overlay"):
         new_model(replace(inverting, keep_overlay=0.5))
+    with pytest.raises(UserError, match=r"i\.pt has no prior to tune; leave out"):
+        new_model(replace(inverting, tune_with_inversion=True))
 
 
 class Plain(UNet):
