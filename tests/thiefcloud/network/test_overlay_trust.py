@@ -1,4 +1,4 @@
-"""How far the inversion is followed behind an overlay, and overlays that stay."""
+"""Trust in the inversion behind an overlay, and overlays that stay."""
 
 import pytest
 import torch
