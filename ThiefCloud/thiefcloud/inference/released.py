@@ -63,7 +63,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="b211b4d2ff4571a52df01c99a377665b9943f38f00b675ef8b9e94cde631d0cc",
+        sha256="b816a5cc167ecfae1cae079cb267737d490432f197f0db30b6ffbcde3886c8c7",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
@@ -75,14 +75,14 @@ class Weights(ReleasedWeights, Enum):
         file="thiefcloud-rice1.safetensors",
         sha256="7f56badb7990e61ce0026abb97434c1ab92b2c3050aec4d530599c5269d0e3b2",
         purpose="thin, even haze as in RICE1",
-        data="`thiefcloud-general`, its overlay fitted to 56 pairs of RICE1 alone",
+        data="an earlier `thiefcloud-general`, its overlay fitted to 56 pairs of RICE1 alone",
         licence=_GENERAL_LICENCE,
     )
     RICE2 = ReleasedWeights(
         file="thiefcloud-rice2.safetensors",
         sha256="7f6c8fe37246a1a40bfee8c9041f8e570aca41ffd81f9fd257d95961f762fce6",
         purpose="cloud and colours of RICE2; what opaque cloud hides is guessed",
-        data="`thiefcloud-general`, then 487 pairs of RICE2 alone",
+        data="an earlier `thiefcloud-general`, then 487 pairs of RICE2 alone",
         licence=_GENERAL_LICENCE,
     )
 
