@@ -62,8 +62,8 @@ class TrainOptions(DataOptions):
     """Fraction of the crops whose prior the inversion does not see while it learns alone. So it
     does not rely on a prior that knows the training images better than others."""
     tune_with_inversion: bool = False
-    """Let SCPM learn while the inversion learns alone, too, from what the inversion leaves. Give
-    --thickness as well, so that its maps stay calibrated."""
+    """Let SCPM learn while the inversion learns alone, too, from what the inversion leaves. Its
+    thickness head learns with --thickness only."""
     keep_overlay: float = 0.0
     """Fraction of the crops whose overlay, if they have one, is left to the inversion while it
     learns alone. So it learns to restore those that the overlay of the weights misses, too."""
