@@ -10,6 +10,8 @@ from scpm import SimulatedClouds
 from scpm.simulation.opacity import estimate_opacity, smoothed
 
 _GROUND, _CLOUD = 0.93, 0.99  # thickness up to which the ground is the truth, then the cloud
+_WHITE_FROM, _WHITE_TO = 0.97, 1.0  # the same in brightness of the darkest band, which saturates
+_THICK_FROM, _THICK_TO = 0.5, 0.7  # thickness below which white is bright ground, not cloud
 
 # The same for estimates, which are low over small clouds and bright ground. Cloud that is kept
 # needlessly does no harm.
@@ -23,7 +25,7 @@ def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
     """Put the opaque parts of simulated clouds into the clear images.
 
     Between the thicknesses of 0.93 and 0.99 the truth changes smoothly from the ground to the
-    cloud.
+    cloud. Thick cloud that saturates hides the ground too, whatever its thickness.
 
     Args:
         clouds: simulated clouds over N images.
@@ -32,8 +34,11 @@ def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
     Returns:
         The clear images again, of the same shape, type and range.
     """
-    fraction = _fraction_of_cloud(clouds.thickness, _GROUND, _CLOUD)
-    return torch.lerp(clear, clouds.cloudy, fraction)
+    opaque = _fraction_of_cloud(clouds.thickness, _GROUND, _CLOUD)
+    thick = _fraction_of_cloud(clouds.thickness, _THICK_FROM, _THICK_TO)
+    darkest = clouds.cloudy.amin(1, keepdim=True)
+    saturated = thick * _fraction_of_cloud(darkest, _WHITE_FROM, _WHITE_TO)
+    return torch.lerp(clear, clouds.cloudy, torch.maximum(opaque, saturated))
 
 
 def keep_opaque_clouds(cloudy: Tensor, clear: Tensor) -> Tensor:
@@ -55,10 +60,10 @@ def keep_opaque_clouds(cloudy: Tensor, clear: Tensor) -> Tensor:
     return torch.lerp(clear, cloudy, smoothed(fraction, _EDGE))
 
 
-def _fraction_of_cloud(opacity: Tensor, ground: float, cloud: float) -> Tensor:
+def _fraction_of_cloud(values: Tensor, ground: float, cloud: float) -> Tensor:
     """Return the fraction of the cloud in the truth.
 
-    It rises smoothly from 0 at the opacity `ground` to 1 at the opacity `cloud`.
+    It rises smoothly from 0 where the values are `ground` to 1 where they are `cloud`.
     """
-    fraction = ((opacity - ground) / (cloud - ground)).clamp(0, 1)
+    fraction = ((values - ground) / (cloud - ground)).clamp(0, 1)
     return fraction.square() * (3 - 2 * fraction)

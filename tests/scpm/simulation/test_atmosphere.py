@@ -159,7 +159,7 @@ def test_clouds_are_smooth_and_show_no_grid() -> None:
         ("coverage", (0.0, 0.5)),
         ("softness", (0.0, 0.5)),
         ("elongation", (0.5, 2.0)),
-        ("even_brightness", (0.5, 1.1)),
+        ("even_brightness", (0.5, 2.1)),
         ("patchy_brightness", (-0.1, 1.0)),
         ("tint", 0.5),
         ("blueness", (0.0, 0.35)),

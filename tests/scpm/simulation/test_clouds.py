@@ -127,6 +127,22 @@ def test_atmosphere_with_numbers_worked_by_hand() -> None:
     assert clouds.thickness.item() == pytest.approx(0.625)
 
 
+def test_a_cloud_brighter_than_1_saturates_where_it_is_thick(clear: Tensor) -> None:
+    dim, bright = (
+        simulate_clouds(
+            clear,
+            [1, 2, 3, 4],
+            CloudOptions(opacity=(0.9, 0.99), even_fraction=0, patchy_brightness=(value, value)),
+        )
+        for value in (1.0, 1.6)
+    )
+    assert torch.equal(dim.thickness, bright.thickness)
+    assert bright.cloudy.max() == 1
+    white = (bright.cloudy == 1).all(1, keepdim=True)
+    assert white[bright.thickness > 0.8].all()
+    assert not white[bright.thickness < 0.1].any()
+
+
 def test_other_bands_need_their_wavelengths() -> None:
     images = torch.rand(1, 4, 9, 9)
     with pytest.raises(ValueError, match="4 bands, the options 3 wavelengths"):

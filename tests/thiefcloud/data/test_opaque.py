@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from cloudkit.imaging.images import write_image
+from scpm import SimulatedClouds
 from scpm.simulation.opaque import lay_opaque_clouds
 from tests.batches import one_pass
 from tests.helpers import write_images
@@ -54,6 +55,16 @@ def test_opaque_cloud_is_its_own_truth(pairs: tuple[Tensor, Tensor]) -> None:
     assert (texture(cloudy) * hidden).sum() / hidden.sum() < 0.1 * original
     assert (texture(cloudy) * visible).sum() / visible.sum() > 0.25 * original
     assert cloudy.movedim(1, -1)[same].mean() > 0.6, "clouds are bright"
+
+
+def test_truth_keeps_thick_cloud_that_saturates() -> None:
+    """White hides the ground where the cloud is thick; below thin cloud it is bright ground."""
+    thickness = torch.tensor([0.3, 0.8, 0.8]).view(1, 1, 1, 3)
+    cloudy = torch.tensor([1.0, 1.0, 0.8]).expand(1, 3, 1, 3)
+    clear = torch.tensor([0.9, 0.2, 0.2]).expand(1, 3, 1, 3)
+    truth = keep_simulated_opaque(SimulatedClouds(cloudy, thickness), clear)
+    expected = torch.tensor([0.9, 1.0, 0.2]).expand(1, 3, 1, 3)
+    torch.testing.assert_close(truth, expected)
 
 
 def test_clouds_depend_on_their_seed_alone(pairs: tuple[Tensor, Tensor]) -> None:

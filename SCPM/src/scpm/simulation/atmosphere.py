@@ -55,7 +55,7 @@ class Atmosphere(NamedTuple):
     transmission: Tensor
     """Fraction of the ground's light that passes, (N, C, H, W) in (0, 1]."""
     air_light: Tensor
-    """Colour of the cloud, (N, C, H, W) in [0, 1]."""
+    """Colour of the cloud, (N, C, H, W), at least 0. Above 1 its opaque parts saturate."""
 
 
 def draw_atmosphere(

@@ -90,5 +90,5 @@ def apply_atmosphere(clear: Tensor, atmosphere: Atmosphere) -> SimulatedClouds:
     """Cover clear images (N, C, H, W) in [0, 1] with an atmosphere: clear t + A (1 - t)."""
     transmission, air_light = atmosphere
     cloudy = air_light + (clear - air_light) * transmission
-    # Only rounding can leave [0, 1].
+    # A cloud brighter than 1 saturates. Otherwise only rounding can leave [0, 1].
     return SimulatedClouds(cloudy.clamp(0, 1), (1 - transmission).mean(1, keepdim=True))

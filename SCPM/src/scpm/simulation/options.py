@@ -17,8 +17,8 @@ _LIMITS = {
     "smoothing": (0.0, 1e6),
     "elongation": (1.0, 100.0),
     "angstrom": (-1.0, 4.0),
-    "even_brightness": (0.0, 1.0),
-    "patchy_brightness": (0.0, 1.0),
+    "even_brightness": (0.0, 2.0),
+    "patchy_brightness": (0.0, 2.0),
     "blueness": (0.0, 1.0),
 }
 
@@ -64,7 +64,8 @@ class CloudOptions:
     """Angstrom exponent. Values near the lower end, gray clouds, are drawn most often."""
     even_brightness: Range = (0.4, 1.0)
     """Brightness that an even veil would have if it were opaque. Values near the upper end are
-    drawn most often. Low values occur in images darkened for display."""
+    drawn most often. Low values occur in images darkened for display. Above 1 the brightest parts
+    saturate, as opaque cloud does in images brightened for display."""
     patchy_brightness: Range = (0.8, 1.0)
     """Brightness that patchy clouds would have if they were opaque, drawn in the same way."""
     blueness: Range = (0.0, 0.2)
