@@ -10,12 +10,14 @@ from scpm import SimulatedClouds
 from scpm.simulation.opacity import estimate_opacity, smoothed
 
 _GROUND, _CLOUD = 0.93, 0.99  # thickness up to which the ground is the truth, then the cloud
-_WHITE_FROM, _WHITE_TO = 0.97, 1.0  # the same in brightness of the darkest band, which saturates
-_THICK_FROM, _THICK_TO = 0.5, 0.7  # thickness below which white is bright ground, not cloud
 
 # The same for estimates, which are low over small clouds and bright ground. Cloud that is kept
 # needlessly does no harm.
 _GROUND_ESTIMATED, _CLOUD_ESTIMATED = 0.25, 0.45
+
+# The same for simulated cloud that is white in all bands. Thinner cloud is white over white ground.
+_GROUND_SATURATED, _CLOUD_SATURATED = 0.5, 0.7
+_NOT_WHITE, _WHITE = 0.97, 1.0  # darkest band: not white up to the first, white at the second
 
 _WINDOW = 5  # pixels, over which the opacity of a real cloud is estimated
 _EDGE = 5  # pixels, over which its edge is smoothed
@@ -25,7 +27,7 @@ def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
     """Put the opaque parts of simulated clouds into the clear images.
 
     Between the thicknesses of 0.93 and 0.99 the truth changes smoothly from the ground to the
-    cloud. Thick cloud that saturates hides the ground too, whatever its thickness.
+    cloud. Where the cloud saturates, and so hides the ground, it does so between 0.5 and 0.7.
 
     Args:
         clouds: simulated clouds over N images.
@@ -34,11 +36,10 @@ def keep_simulated_opaque(clouds: SimulatedClouds, clear: Tensor) -> Tensor:
     Returns:
         The clear images again, of the same shape, type and range.
     """
-    opaque = _fraction_of_cloud(clouds.thickness, _GROUND, _CLOUD)
-    thick = _fraction_of_cloud(clouds.thickness, _THICK_FROM, _THICK_TO)
-    darkest = clouds.cloudy.amin(1, keepdim=True)
-    saturated = thick * _fraction_of_cloud(darkest, _WHITE_FROM, _WHITE_TO)
-    return torch.lerp(clear, clouds.cloudy, torch.maximum(opaque, saturated))
+    opaque = _smooth_step(clouds.thickness, _GROUND, _CLOUD)
+    thick = _smooth_step(clouds.thickness, _GROUND_SATURATED, _CLOUD_SATURATED)
+    white = _smooth_step(clouds.cloudy.amin(1, keepdim=True), _NOT_WHITE, _WHITE)
+    return torch.lerp(clear, clouds.cloudy, torch.maximum(opaque, thick * white))
 
 
 def keep_opaque_clouds(cloudy: Tensor, clear: Tensor) -> Tensor:
@@ -56,14 +57,11 @@ def keep_opaque_clouds(cloudy: Tensor, clear: Tensor) -> Tensor:
         The clear image again, of the same shape, type and range.
     """
     opacity = estimate_opacity(cloudy, clear, window=_WINDOW)
-    fraction = _fraction_of_cloud(opacity, _GROUND_ESTIMATED, _CLOUD_ESTIMATED)
+    fraction = _smooth_step(opacity, _GROUND_ESTIMATED, _CLOUD_ESTIMATED)
     return torch.lerp(clear, cloudy, smoothed(fraction, _EDGE))
 
 
-def _fraction_of_cloud(values: Tensor, ground: float, cloud: float) -> Tensor:
-    """Return the fraction of the cloud in the truth.
-
-    It rises smoothly from 0 where the values are `ground` to 1 where they are `cloud`.
-    """
-    fraction = ((values - ground) / (cloud - ground)).clamp(0, 1)
+def _smooth_step(values: Tensor, low: float, high: float) -> Tensor:
+    """Return 0 for values up to `low`, 1 from `high` on, and a smooth rise between them."""
+    fraction = ((values - low) / (high - low)).clamp(0, 1)
     return fraction.square() * (3 - 2 * fraction)
