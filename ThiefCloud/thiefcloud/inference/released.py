@@ -63,7 +63,7 @@ class Weights(ReleasedWeights, Enum):
 
     GENERAL = ReleasedWeights(
         file="thiefcloud-general.safetensors",
-        sha256="b816a5cc167ecfae1cae079cb267737d490432f197f0db30b6ffbcde3886c8c7",
+        sha256="8be0019ca4859da517fc258a8a932a52e2283469a9796c18cd30e3e70ad3cd8d",
         purpose="scenes of your own",
         data=(
             "[recipes/general.toml](recipes/general.toml): Sentinel-2, Landsat, aerial images "
